@@ -1,0 +1,21 @@
+//! The ground floor: error kinds, resource limits, bounded readers and atomic output files.
+//!
+//! Everything that touches a file system or a hostile byte goes through this crate, so that the
+//! rules (checked sizes, typed errors that say where, nothing half-written) are written once.
+#![forbid(unsafe_code)]
+
+mod atomic;
+mod cursor;
+mod digest;
+mod error;
+mod limits;
+mod reader;
+mod storage;
+
+pub use atomic::{AtomicFile, partial_path};
+pub use cursor::Cursor;
+pub use digest::{Sha256, hex};
+pub use error::{Error, ErrorKind, Result, ResultExt};
+pub use limits::Limits;
+pub use reader::{FileReader, MemoryReader, ReadAt, SliceReader};
+pub use storage::{Disk, OutputHandle, Storage, free_space};

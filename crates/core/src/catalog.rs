@@ -1,0 +1,38 @@
+//! The registries, handed to whoever needs a member of another axis.
+
+use crate::{Architecture, Encoding, Error, Format, Result};
+
+/// All encodings, formats and architectures of this build. Members of one axis know those of
+/// another only through this value.
+#[derive(Debug, Clone, Copy)]
+pub struct Catalog {
+    /// Encodings in registry order.
+    pub encodings: &'static [&'static dyn Encoding],
+    /// Formats in registry order.
+    pub formats: &'static [&'static dyn Format],
+    /// Architectures in registry order.
+    pub architectures: &'static [&'static dyn Architecture],
+}
+
+impl Catalog {
+    /// The encoding called `id` (lower case), or an error that lists the known ones.
+    pub fn encoding(&self, id: &str) -> Result<&'static dyn Encoding> {
+        self.encodings.iter().copied().find(|e| e.id() == id).ok_or_else(|| {
+            let known: Vec<_> = self.encodings.iter().map(|e| e.id()).collect();
+            Error::unsupported(format!("unknown encoding `{id}`")).help(format!("known encodings: {}", known.join(", ")))
+        })
+    }
+
+    /// The format called `id`.
+    pub fn format(&self, id: &str) -> Result<&'static dyn Format> {
+        self.formats.iter().copied().find(|f| f.id() == id).ok_or_else(|| {
+            let known: Vec<_> = self.formats.iter().map(|f| f.id()).collect();
+            Error::request(format!("unknown format `{id}`")).help(format!("known formats: {}", known.join(", ")))
+        })
+    }
+
+    /// The architecture with this id, or with this alias (such as a `model_type` or a class name).
+    pub fn architecture(&self, name: &str) -> Option<&'static dyn Architecture> {
+        self.architectures.iter().copied().find(|a| a.id() == name || a.aliases().contains(&name))
+    }
+}

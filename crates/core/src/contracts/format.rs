@@ -1,0 +1,81 @@
+//! How a model is laid out in files.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use gravure_base::{Limits, Storage};
+
+use crate::{Artifact, Catalog, Encoding, Error, Model, Package, Result};
+
+/// How sure a format is that a path is its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Confidence {
+    /// Not mine.
+    No,
+    /// By the name alone.
+    Name,
+    /// By its first bytes or by the files in the folder.
+    Certain,
+}
+
+/// What a reader is handed.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadRequest<'a> {
+    /// File or folder.
+    pub path: &'a Path,
+    /// Encodings and architectures to resolve against.
+    pub catalog: &'a Catalog,
+    /// Bounds for what the files may ask.
+    pub limits: &'a Limits,
+    /// Whether unknown keys and tensors are notes in the model instead of errors.
+    pub lenient: bool,
+}
+
+/// What a writer is handed.
+#[derive(Debug, Clone)]
+pub struct WriteRequest {
+    /// Target file or folder.
+    pub path: std::path::PathBuf,
+    /// Where the bytes go.
+    pub storage: Arc<dyn Storage>,
+    /// Largest size of one file; the output is split where it would be larger.
+    pub max_file_bytes: Option<u64>,
+    /// Largest number of tensors in one file.
+    pub max_file_tensors: Option<u64>,
+}
+
+/// A way of laying a model out in files. Reading and writing are optional halves.
+pub trait Format: Send + Sync + std::fmt::Debug {
+    /// Lower-case name, for example `gguf`.
+    fn id(&self) -> &'static str;
+
+    /// One line for tables.
+    fn doc(&self) -> &'static str;
+
+    /// Extension of a file of this format without the dot, or `None` where it is a folder.
+    fn extension(&self) -> Option<&'static str>;
+
+    /// Whether `path` is of this format. `head` holds the first bytes (up to 4096) of a file and is
+    /// empty for a folder.
+    fn probe(&self, path: &Path, head: &[u8]) -> Confidence;
+
+    /// Reads everything but the weights.
+    fn read(&self, _request: &ReadRequest<'_>) -> Result<Model> {
+        Err(Error::unsupported(format!("{} can only be written", self.id())))
+    }
+
+    /// Whether the format has a tag for this encoding.
+    fn can_hold(&self, _encoding: &dyn Encoding) -> bool {
+        false
+    }
+
+    /// The files that [`Format::write`] will make: names relative to the target and exact sizes.
+    fn layout(&self, _package: &Package<'_>, _request: &WriteRequest) -> Result<Vec<(String, u64)>> {
+        Err(Error::unsupported(format!("{} can only be read", self.id())))
+    }
+
+    /// Writes the package; nothing appears under a final name unless it is whole.
+    fn write(&self, _package: &Package<'_>, _request: &WriteRequest) -> Result<Artifact> {
+        Err(Error::unsupported(format!("{} can only be read", self.id())))
+    }
+}

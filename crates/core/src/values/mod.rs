@@ -1,0 +1,25 @@
+//! The values, one file each.
+
+mod artifact;
+mod graph;
+mod hyperparameters;
+mod importance;
+mod metadata;
+mod model;
+mod package;
+mod plan;
+mod role;
+mod tensor;
+mod tensor_map;
+
+pub use artifact::{Artifact, ArtifactFile};
+pub use graph::{Attribute, Edge, Graph, Node, Origin};
+pub use hyperparameters::{HyperKey, Hyperparameters};
+pub use importance::{ImportanceEntry, ImportanceMatrix};
+pub use metadata::{Metadata, Value, ValueType};
+pub use model::{Model, Naming, Note, Source};
+pub use package::{ChunkStream, Package, PackageTensor};
+pub use plan::{Plan, PlanEntry};
+pub use role::{Part, Role, TensorId};
+pub use tensor::{Shape, StoredTensor, Tensor, TensorData};
+pub use tensor_map::{GeneratedTensor, TensorMap, TensorRule, Transform};

@@ -1,0 +1,33 @@
+//! Which encoding each tensor gets, and why: plain, printable, editable data.
+
+use serde::{Deserialize, Serialize};
+
+/// The decision for one tensor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanEntry {
+    /// Tensor name in the output.
+    pub tensor: String,
+    /// Encoding id.
+    pub encoding: String,
+    /// Method id: `copy` where the source's bytes are kept, `rtn` where values are rounded.
+    pub method: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A plan: the whole decision before any work is done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// What was asked for, for example `q4_k_m`.
+    pub name: String,
+    /// The number under which GGUF knows the mixture (`general.file_type`), where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_type: Option<u32>,
+    /// Exact size of the output's tensors in bytes, without header and padding.
+    #[serde(default)]
+    pub tensor_bytes: u64,
+    /// One entry for each tensor of the output, in output order.
+    pub tensors: Vec<PlanEntry>,
+}

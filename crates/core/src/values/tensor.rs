@@ -1,0 +1,121 @@
+//! Lazy tensors: shape, encoding, role, and a reader of encoded rows.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use gravure_base::ReadAt;
+
+use crate::{Encoding, Error, Result, TensorId};
+
+/// Dimensions, outermost first (row-major): `[rows, columns]` for a matrix. GGUF writes them in
+/// the opposite order.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize)]
+pub struct Shape(Vec<u64>);
+
+impl Shape {
+    /// Checks that the number of weights fits in 63 bits.
+    pub fn new(dimensions: impl Into<Vec<u64>>) -> Result<Self> {
+        let dimensions = dimensions.into();
+        let product = dimensions.iter().try_fold(1u64, |p, &d| p.checked_mul(d));
+        if product.is_none_or(|p| p > i64::MAX as u64) {
+            return Err(Error::input(format!("a tensor of shape {dimensions:?} is impossibly large")));
+        }
+        Ok(Self(dimensions))
+    }
+
+    /// Dimensions, outermost first.
+    pub fn dimensions(&self) -> &[u64] {
+        &self.0
+    }
+
+    /// Number of weights.
+    pub fn elements(&self) -> u64 {
+        self.0.iter().product()
+    }
+
+    /// Length of a row: the innermost dimension, 1 for a scalar.
+    pub fn row_length(&self) -> u64 {
+        self.0.last().copied().unwrap_or(1)
+    }
+
+    /// Number of rows: the product of all other dimensions. 0 for an empty tensor.
+    pub fn rows(&self) -> u64 {
+        if self.elements() == 0 { 0 } else { self.elements() / self.row_length() }
+    }
+}
+
+impl std::fmt::Display for Shape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text: Vec<String> = self.0.iter().map(u64::to_string).collect();
+        write!(f, "[{}]", text.join(", "))
+    }
+}
+
+/// Encoded rows of one tensor, read when asked.
+pub trait TensorData: Send + Sync + std::fmt::Debug {
+    /// Replaces `out` with the encoded bytes of `rows`.
+    fn read_rows(&self, rows: Range<u64>, out: &mut Vec<u8>) -> Result<()>;
+}
+
+/// A tensor whose weights have not been read yet.
+#[derive(Debug, Clone)]
+pub struct Tensor {
+    /// Name in the source's own spelling.
+    pub name: String,
+    /// Its place in the model, where it is known.
+    pub id: Option<TensorId>,
+    /// Dimensions, outermost first.
+    pub shape: Shape,
+    /// How `data` is encoded.
+    pub encoding: &'static dyn Encoding,
+    /// The reader.
+    pub data: Arc<dyn TensorData>,
+}
+
+impl Tensor {
+    /// Encoded size in bytes.
+    pub fn bytes(&self) -> Result<u64> {
+        let row = self.encoding.row_bytes(self.shape.row_length()).map_err(|e| e.at_item(&*self.name))?;
+        row.checked_mul(self.shape.rows()).ok_or_else(|| Error::input("the tensor is impossibly large").at_item(&*self.name))
+    }
+
+    /// Decodes `rows` to `f32`, replacing `out`. `scratch` is reused for the encoded bytes.
+    pub fn decode_rows(&self, rows: Range<u64>, scratch: &mut Vec<u8>, out: &mut Vec<f32>) -> Result<()> {
+        let count = (rows.end - rows.start) * self.shape.row_length();
+        self.data.read_rows(rows, scratch)?;
+        out.resize(usize::try_from(count).map_err(|_| Error::limit("too many rows at once"))?, 0.0);
+        self.encoding.decode(scratch, out).map_err(|e| e.at_item(&*self.name))
+    }
+}
+
+/// Rows that lie one after the other in a file.
+#[derive(Debug, Clone)]
+pub struct StoredTensor {
+    source: Arc<dyn ReadAt>,
+    offset: u64,
+    row_bytes: u64,
+    rows: u64,
+}
+
+impl StoredTensor {
+    /// `rows` rows of `row_bytes` bytes from `offset` of `source`; an error where they leave it.
+    pub fn new(source: Arc<dyn ReadAt>, offset: u64, row_bytes: u64, rows: u64) -> Result<Self> {
+        let end = row_bytes.checked_mul(rows).and_then(|n| n.checked_add(offset));
+        if end.is_none_or(|end| end > source.len()) {
+            let message = format!("the tensor's {rows} rows of {row_bytes} bytes lie beyond the end of the file at {}", source.len());
+            return Err(Error::input(message).in_file(source.path()).at_offset(offset));
+        }
+        Ok(Self { source, offset, row_bytes, rows })
+    }
+}
+
+impl TensorData for StoredTensor {
+    fn read_rows(&self, rows: Range<u64>, out: &mut Vec<u8>) -> Result<()> {
+        if rows.start > rows.end || rows.end > self.rows {
+            return Err(Error::bug(format!("rows {rows:?} of {}", self.rows)));
+        }
+        let bytes = (rows.end - rows.start) * self.row_bytes;
+        out.resize(usize::try_from(bytes).map_err(|_| Error::limit("too many rows at once"))?, 0);
+        self.source.read_exact_at(out, self.offset + rows.start * self.row_bytes)
+    }
+}

@@ -1,0 +1,6 @@
+//! Tokenizers.
+#![forbid(unsafe_code)]
+
+/// A tokenizer.
+#[derive(Debug, Clone)]
+pub struct Tokenizer {}
