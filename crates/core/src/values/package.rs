@@ -36,6 +36,8 @@ pub trait ChunkStream: Sync {
 pub struct Package<'a> {
     /// The source model: tokenizer, hyperparameters, source metadata.
     pub model: &'a Model,
+    /// Number of layers that the plan leaves out.
+    pub pruned_layers: u32,
     /// Keys that the user set by hand, in the target format's own spelling.
     pub overrides: Metadata,
     /// The importance matrix that rounding was weighted with, for provenance keys.

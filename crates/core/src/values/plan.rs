@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 pub struct PlanEntry {
     /// Tensor name in the output.
     pub tensor: String,
+    /// Tensor name in the model, where it differs (layers that follow a pruned one move up).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// Encoding id.
     pub encoding: String,
     /// Method id: `copy` where the source's bytes are kept, `rtn` where values are rounded.
@@ -25,6 +28,9 @@ pub struct Plan {
     /// The number under which GGUF knows the mixture (`general.file_type`), where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file_type: Option<u32>,
+    /// Layers that are left out; the layers behind them move up and `block_count` shrinks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pruned_layers: Vec<u32>,
     /// Exact size of the output's tensors in bytes, without header and padding.
     #[serde(default)]
     pub tensor_bytes: u64,

@@ -55,6 +55,12 @@ impl std::fmt::Display for Shape {
 pub trait TensorData: Send + Sync + std::fmt::Debug {
     /// Replaces `out` with the encoded bytes of `rows`.
     fn read_rows(&self, rows: Range<u64>, out: &mut Vec<u8>) -> Result<()>;
+
+    /// Rows that should be read at once, where reading fewer costs as much (a transposed view reads
+    /// the whole tensor for every call).
+    fn rows_at_once(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// A tensor whose weights have not been read yet.
