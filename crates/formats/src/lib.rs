@@ -1,1 +1,12 @@
-//! formats
+//! How models are laid out in files: one folder for each format, and a registry.
+//!
+//! A format reads a source into a lazy [`gravure_core::Model`] and writes a
+//! [`gravure_core::Package`]; it owns the tables from encoding ids, neutral tensor identities and
+//! hyperparameters to its own tags, names and keys. Bytes of weights are never touched here.
+#![forbid(unsafe_code)]
+
+mod gguf;
+mod registry;
+
+pub use gguf::Gguf;
+pub use registry::FORMATS;
