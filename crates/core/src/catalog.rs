@@ -1,6 +1,6 @@
 //! The registries, handed to whoever needs a member of another axis.
 
-use crate::{Architecture, Encoding, Error, Format, Result};
+use crate::{Architecture, Encoding, Error, Format, PlaneEncoding, Result};
 
 /// All encodings, formats and architectures of this build. Members of one axis know those of
 /// another only through this value.
@@ -8,6 +8,8 @@ use crate::{Architecture, Encoding, Error, Format, Result};
 pub struct Catalog {
     /// Encodings in registry order.
     pub encodings: &'static [&'static dyn Encoding],
+    /// Encodings that spread a matrix over several tensors, in registry order.
+    pub plane_encodings: &'static [&'static dyn PlaneEncoding],
     /// Formats in registry order.
     pub formats: &'static [&'static dyn Format],
     /// Architectures in registry order.
@@ -20,6 +22,14 @@ impl Catalog {
         self.encodings.iter().copied().find(|e| e.id() == id).ok_or_else(|| {
             let known: Vec<_> = self.encodings.iter().map(|e| e.id()).collect();
             Error::unsupported(format!("unknown encoding `{id}`")).help(format!("known encodings: {}", known.join(", ")))
+        })
+    }
+
+    /// The plane encoding called `id` (lower case), or an error that lists the known ones.
+    pub fn plane_encoding(&self, id: &str) -> Result<&'static dyn PlaneEncoding> {
+        self.plane_encodings.iter().copied().find(|e| e.id() == id).ok_or_else(|| {
+            let known: Vec<_> = self.plane_encodings.iter().map(|e| e.id()).collect();
+            Error::unsupported(format!("unknown plane encoding `{id}`")).help(format!("known plane encodings: {}", known.join(", ")))
         })
     }
 

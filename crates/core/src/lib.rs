@@ -10,7 +10,10 @@ pub mod contracts;
 pub mod values;
 
 pub use catalog::Catalog;
-pub use contracts::{Architecture, Confidence, Encoding, Format, Importance, ImportanceUse, Layout, Policy, ReadRequest, WriteRequest};
+pub use contracts::{
+    Architecture, Confidence, Encoding, Format, Importance, ImportanceUse, Layout, PlaneAxis, PlaneEncoding, PlaneLayout, PlaneParameters,
+    PlaneRole, Policy, ReadRequest, WriteRequest,
+};
 pub use gravure_base::{Error, ErrorKind, Limits, Result, ResultExt};
 pub use values::{
     Artifact, ArtifactFile, ChunkStream, Graph, HyperKey, Hyperparameters, ImportanceMatrix, Metadata, Model, Naming, Note, Package,

@@ -3,9 +3,11 @@
 mod architecture;
 mod encoding;
 mod format;
+mod plane_encoding;
 mod policy;
 
 pub use architecture::Architecture;
 pub use encoding::{Encoding, Importance, ImportanceUse, Layout};
 pub use format::{Confidence, Format, ReadRequest, WriteRequest};
+pub use plane_encoding::{PlaneAxis, PlaneEncoding, PlaneLayout, PlaneParameters, PlaneRole};
 pub use policy::Policy;
