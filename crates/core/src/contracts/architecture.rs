@@ -2,6 +2,12 @@
 
 use crate::{Graph, Hyperparameters, Result, TensorMap};
 
+/// Reserved key of the configuration that [`Architecture::configure`] is given, under which the
+/// reader of a folder puts the `config.json` of its pooling module: the one that `modules.json`
+/// names (a type that ends in `Pooling`), usually `1_Pooling/config.json`. No architecture is
+/// hindered by it; those that make sentence embeddings read it.
+pub const POOLING_KEY: &str = "_pooling";
+
 /// One model architecture: its configuration, its tensor names, the roles of its tensors, its graph.
 pub trait Architecture: Send + Sync + std::fmt::Debug {
     /// Name as the GGUF world spells it, for example `llama`.
@@ -13,8 +19,14 @@ pub trait Architecture: Send + Sync + std::fmt::Debug {
     /// One line for tables.
     fn doc(&self) -> &'static str;
 
-    /// Reads a Hugging Face `config.json`. Keys that were not read and are not on the shared list
-    /// of harmless ones are errors that name them, or notes where `lenient`.
+    /// Reads a Hugging Face `config.json`, to which the reader of the folder has added the object
+    /// of a sentence-transformers pooling module's `config.json`, where there is one, under
+    /// [`POOLING_KEY`]. Keys that were not read and are not on the shared list
+    /// of harmless ones are errors that name them, or notes where `lenient`
+    /// (see [`Hyperparameters::ignored`]).
+    ///
+    /// The result holds the keys in the order and with the value types in which GGUF's reference
+    /// converter writes them for this architecture; keys that no GGUF has follow at the end.
     ///
     /// # Errors
     /// `Unsupported` for an unknown key or an unknown value of a known key; `Input` for a missing

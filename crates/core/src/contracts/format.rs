@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use gravure_base::{Limits, Storage};
 
-use crate::{Artifact, Catalog, Encoding, Error, Model, Package, Result};
+use crate::{Artifact, Catalog, Encoding, Error, Model, Naming, Package, Result};
 
 /// How sure a format is that a path is its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,6 +58,11 @@ pub trait Format: Send + Sync + std::fmt::Debug {
     /// Whether `path` is of this format. `head` holds the first bytes (up to 4096) of a file and is
     /// empty for a folder.
     fn probe(&self, path: &Path, head: &[u8]) -> Confidence;
+
+    /// Whose naming the tensors of a package for this format have.
+    fn naming(&self) -> Naming {
+        Naming::Neutral
+    }
 
     /// Reads everything but the weights.
     fn read(&self, _request: &ReadRequest<'_>) -> Result<Model> {

@@ -6,7 +6,7 @@ mod format;
 mod plane_encoding;
 mod policy;
 
-pub use architecture::Architecture;
+pub use architecture::{Architecture, POOLING_KEY};
 pub use encoding::{Encoding, Importance, ImportanceUse, Layout};
 pub use format::{Confidence, Format, ReadRequest, WriteRequest};
 pub use plane_encoding::{PlaneAxis, PlaneEncoding, PlaneLayout, PlaneParameters, PlaneRole};

@@ -20,6 +20,10 @@ pub enum HyperKey {
     RopeScalingOriginalContextLength,
     RopeScalingAttentionFactor,
     RopeScalingYarnLogMultiplier,
+    RopeScalingYarnExtFactor,
+    RopeScalingYarnAttentionFactor,
+    RopeScalingYarnBetaFast,
+    RopeScalingYarnBetaSlow,
     LayerNormEpsilon,
     LayerNormRmsEpsilon,
     KeyLength,
@@ -37,18 +41,38 @@ pub enum HyperKey {
     ExpertCount,
     ExpertUsedCount,
     ExpertFeedForwardLength,
+    /// `general.file_type` of a GGUF. An architecture gives the *place* among the other keys with
+    /// the value 0; the writer puts the package's own number there.
     FileType,
     /// Not written to a file by every format: the activation of the feed-forward block
     /// (`silu`, `gelu`, `gelu_tanh`).
     Activation,
     /// Whether the output matrix is the token embedding.
     TiedEmbeddings,
+    /// Whether the attention projections have biases. Not written to a GGUF: its tensors show it.
+    AttentionBias,
+    /// Whether the feed-forward projections have biases. Not written to a GGUF: its tensors show it.
+    FeedForwardBias,
+    /// Tokens that a position attends to in the layers with a window, where the architecture's
+    /// GGUF convention has no key for it (Mistral as `llama`). Not written to a GGUF.
+    AttentionWindow,
+    /// Square root of the divisor of attention scores, where it is not the length of a head
+    /// (`query_pre_attn_scalar` of Gemma: scores are divided by its square root). Not written to a GGUF.
+    QueryPreAttentionScalar,
+    /// Generated vectors by which rotary frequencies are divided, for contexts up to and beyond the
+    /// original length, or for all. Not keys of a GGUF but tensors (`rope_freqs`, `rope_factors_*`).
+    RopeFactors,
+    /// See [`HyperKey::RopeFactors`].
+    RopeFactorsShort,
+    /// See [`HyperKey::RopeFactors`].
+    RopeFactorsLong,
 }
 
 /// Hyperparameters in the order in which the architecture gave them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Hyperparameters {
     entries: Vec<(HyperKey, Value)>,
+    ignored: Vec<String>,
 }
 
 impl Hyperparameters {
@@ -83,5 +107,21 @@ impl Hyperparameters {
     /// Entries in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (HyperKey, &Value)> {
         self.entries.iter().map(|(k, v)| (*k, v))
+    }
+
+    /// A flag, false where it is not there.
+    pub fn flag(&self, key: HyperKey) -> bool {
+        self.get(key).and_then(Value::as_bool).unwrap_or(false)
+    }
+
+    /// What a lenient reading of the configuration passed over, for the model's notes: the key, and
+    /// what about it.
+    pub fn ignored(&self) -> &[String] {
+        &self.ignored
+    }
+
+    /// Records something that was passed over.
+    pub fn set_ignored(&mut self, ignored: Vec<String>) {
+        self.ignored = ignored;
     }
 }

@@ -1,5 +1,7 @@
 //! From Hugging Face's tensor names to neutral identities and back.
 
+use std::borrow::Cow;
+
 use crate::{Encoding, Error, Part, Result, Role, Shape, Tensor, TensorId};
 
 /// How a stored tensor differs from the neutral one. Each has an inverse.
@@ -17,6 +19,7 @@ pub enum Transform {
     /// Stored with inputs as rows (GPT-2's `Conv1D`).
     Transpose,
     /// The neutral value is the stored one plus a constant (norms stored as an offset from one).
+    /// Where the stored type is F16, the reference adds in F16: the sum is rounded to it.
     Add(f32),
 }
 
@@ -62,7 +65,7 @@ impl TensorMap {
     pub fn identify(&self, name: &str) -> Option<(TensorId, &TensorRule)> {
         self.spellings(name).find_map(|name| {
             self.rules.iter().find_map(|rule| {
-                let (layer, expert) = match_pattern(&rule.name, name)?;
+                let (layer, expert) = match_pattern(&rule.name, &name)?;
                 Some((TensorId { role: rule.role, layer, expert, part: rule.part }, rule))
             })
         })
@@ -70,7 +73,7 @@ impl TensorMap {
 
     /// Whether a stored tensor is known to carry nothing.
     pub fn is_ignored(&self, name: &str) -> bool {
-        self.spellings(name).any(|name| self.ignored.iter().any(|pattern| match_pattern(pattern, name).is_some()))
+        self.spellings(name).any(|name| self.ignored.iter().any(|pattern| match_pattern(pattern, &name).is_some()))
     }
 
     /// The Hugging Face name of an identity.
@@ -88,8 +91,10 @@ impl TensorMap {
     }
 
     /// `name` itself, with each prefix taken off, and with each prefix put on.
-    fn spellings<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        std::iter::once(name).chain(self.prefixes.iter().filter_map(move |p| name.strip_prefix(p.as_str())))
+    fn spellings<'a>(&'a self, name: &'a str) -> impl Iterator<Item = Cow<'a, str>> {
+        let without = self.prefixes.iter().filter_map(move |p| name.strip_prefix(p.as_str()).map(Cow::Borrowed));
+        let with = self.prefixes.iter().map(move |p| Cow::Owned(format!("{p}{name}")));
+        std::iter::once(Cow::Borrowed(name)).chain(without).chain(with)
     }
 }
 
