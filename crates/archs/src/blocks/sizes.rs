@@ -1,0 +1,101 @@
+//! The sizes that every transformer has, read and checked once.
+
+use gravure_base::{Error, Limits, Result};
+use gravure_core::{HyperKey, Hyperparameters, Value};
+
+use crate::config::Config;
+
+/// Layers that a model may have: five times the deepest known one; a graph has some dozens of nodes
+/// for each.
+const MOST_LAYERS: u64 = 5_000;
+/// Longest head that a model may have: rotary factors are generated for each pair.
+const LONGEST_HEAD: u64 = 1 << 16;
+
+/// Sizes of a transformer under Hugging Face's usual names.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    pub(crate) layers: u64,
+    pub(crate) context: u64,
+    pub(crate) width: u64,
+    pub(crate) feed_forward: u64,
+    pub(crate) heads: u64,
+    pub(crate) kv_heads: u64,
+    /// Length of a head: as the configuration says, or width by heads.
+    pub(crate) head: u64,
+    /// Whether the configuration says it.
+    pub(crate) head_is_given: bool,
+    pub(crate) vocabulary: u64,
+}
+
+impl Sizes {
+    /// Reads the keys of the Llama family. `kv_heads` is the default of the class: `None` for as
+    /// many as there are heads.
+    pub(crate) fn read(config: &Config<'_>, context: u64, kv_heads: Option<u64>) -> Result<Self> {
+        let heads: u64 = config.required("num_attention_heads")?;
+        let width: u64 = config.required("hidden_size")?;
+        let head = config.optional("head_dim")?;
+        let sizes = Self {
+            layers: config.required("num_hidden_layers")?,
+            context: config.or("max_position_embeddings", context)?,
+            width,
+            feed_forward: config.required("intermediate_size")?,
+            heads,
+            kv_heads: config.or("num_key_value_heads", kv_heads.unwrap_or(heads))?,
+            head: head.unwrap_or(width / heads.max(1)),
+            head_is_given: head.is_some(),
+            vocabulary: config.required("vocab_size")?,
+        };
+        sizes.check()?;
+        Ok(sizes)
+    }
+
+    /// Refuses sizes that no model can have.
+    pub(crate) fn check(&self) -> Result<()> {
+        Limits::check(self.layers, MOST_LAYERS, "layers")?;
+        Limits::check(self.head, LONGEST_HEAD, "length of a head")?;
+        let all = [self.layers, self.context, self.width, self.feed_forward, self.heads, self.kv_heads, self.head, self.vocabulary];
+        if all.iter().any(|&n| n == 0 || n > u64::from(u32::MAX)) {
+            return Err(Error::input("a size of the model is zero or impossibly large").at_item("config.json"));
+        }
+        if !self.heads.is_multiple_of(self.kv_heads) {
+            let message = format!("{} attention heads do not share {} key-value heads evenly", self.heads, self.kv_heads);
+            return Err(Error::input(message).at_item("num_key_value_heads"));
+        }
+        if !self.head_is_given && !self.width.is_multiple_of(self.heads) {
+            let message = format!("a width of {} is not a multiple of {} heads", self.width, self.heads);
+            return Err(Error::input(message).at_item("hidden_size"));
+        }
+        Ok(())
+    }
+}
+
+/// An unsigned hyperparameter; sizes were checked before.
+pub(crate) fn u32_value(value: u64) -> Value {
+    Value::U32(u32::try_from(value).unwrap_or(u32::MAX))
+}
+
+/// Setters by type.
+pub(crate) trait Set {
+    fn u32(&mut self, key: HyperKey, value: u64);
+    fn f32(&mut self, key: HyperKey, value: f64);
+    fn text(&mut self, key: HyperKey, value: &str);
+    fn bool(&mut self, key: HyperKey, value: bool);
+}
+
+impl Set for Hyperparameters {
+    fn u32(&mut self, key: HyperKey, value: u64) {
+        self.set(key, u32_value(value));
+    }
+
+    fn f32(&mut self, key: HyperKey, value: f64) {
+        self.set(key, Value::F32(value as f32));
+    }
+
+    fn text(&mut self, key: HyperKey, value: &str) {
+        self.set(key, Value::String(value.to_owned()));
+    }
+
+    fn bool(&mut self, key: HyperKey, value: bool) {
+        self.set(key, Value::Bool(value));
+    }
+}
