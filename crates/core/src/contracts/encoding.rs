@@ -50,6 +50,11 @@ pub trait Encoding: Send + Sync + std::fmt::Debug {
         false
     }
 
+    /// Whether it can be written; some are only read.
+    fn can_encode(&self) -> bool {
+        true
+    }
+
     /// Encodes `source`, which holds whole rows of `row_length` weights, into `out`.
     ///
     /// `out` has exactly `encoded_len` bytes for them. Errors: kind `Unsupported` where this

@@ -124,6 +124,17 @@ impl Metadata {
         Self::default()
     }
 
+    /// All entries at once; an error where a key stands twice. Takes time in proportion to the
+    /// number of entries, where adding them one by one would take its square.
+    pub fn from_entries(entries: Vec<(String, Value)>) -> Result<Self> {
+        let mut seen = std::collections::HashSet::with_capacity(entries.len());
+        if let Some((key, _)) = entries.iter().find(|(key, _)| !seen.insert(key.as_str())) {
+            return Err(Error::input("the metadata has this key twice").at_item(&**key));
+        }
+        drop(seen);
+        Ok(Self { entries })
+    }
+
     /// The value under `key`.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.entries.iter().find(|(k, _)| k == key).map(|(_, v)| v)
