@@ -18,7 +18,10 @@ pub enum ImportanceUse {
     Ignored,
     /// The rounding error is weighted by it when it is there.
     Optional,
-    /// Results without it are poor: the reference implementation refuses to go without.
+    /// Results without it are poor: the encoder can go without, but the reference implementation's
+    /// quantizer refuses to, except for token embeddings and the output matrix.
+    Expected,
+    /// The encoder cannot go without.
     Required,
 }
 
