@@ -9,6 +9,7 @@ mod cursor;
 mod digest;
 mod error;
 mod limits;
+mod output;
 mod reader;
 mod storage;
 
@@ -17,5 +18,6 @@ pub use cursor::Cursor;
 pub use digest::{Sha256, hex};
 pub use error::{Error, ErrorKind, Result, ResultExt};
 pub use limits::Limits;
+pub use output::{FinishedFile, OutputFile};
 pub use reader::{FileReader, MemoryReader, ReadAt, SliceReader};
 pub use storage::{Disk, OutputHandle, Storage, free_space};

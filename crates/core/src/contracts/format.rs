@@ -38,6 +38,9 @@ pub struct WriteRequest {
     pub path: std::path::PathBuf,
     /// Where the bytes go.
     pub storage: Arc<dyn Storage>,
+    /// Names the request and its sources, so that an interrupted run of the same can be continued
+    /// (see [`gravure_base::OutputFile`]); `None` to start anew in any case.
+    pub fingerprint: Option<String>,
     /// Largest size of one file; the output is split where it would be larger.
     pub max_file_bytes: Option<u64>,
     /// Largest number of tensors in one file.
