@@ -1,1 +1,8 @@
-//! testing
+//! What tests share: a disk that fails on demand, deterministic numbers, the place of test data.
+#![forbid(unsafe_code)]
+
+mod data;
+mod faulty;
+
+pub use data::{test_data, workspace_root};
+pub use faulty::{Fault, FaultyDisk};
