@@ -209,6 +209,14 @@ impl<'a> Config<'a> {
         Ok(self.optional(key)?.unwrap_or(default))
     }
 
+    /// A value whose absence means `default` and whose `null` means none.
+    pub(crate) fn nullable<T: FromConfig>(&self, key: &str, default: T) -> Result<Option<T>> {
+        match self.object.get(key) {
+            None => Ok(Some(self.or(key, default)?)),
+            Some(_) => self.optional(key),
+        }
+    }
+
     /// The nested object under `key`; an empty one counts as absent.
     pub(crate) fn object(&self, key: &str) -> Result<Option<Config<'a>>> {
         match self.raw(key) {

@@ -10,6 +10,13 @@ mod blocks;
 mod config;
 pub mod registry;
 
+mod bert;
+mod gemma2;
+mod gemma3;
+mod gpt2;
 mod llama;
+mod phi3;
+mod qwen2;
+mod qwen3;
 
 pub use registry::{ARCHITECTURES, find};

@@ -13,7 +13,7 @@ use gravure_core::{Architecture, Graph, HyperKey, Hyperparameters, Role, TensorM
 
 use crate::blocks::decoder;
 use crate::blocks::rope::{Rope, Scaling};
-use crate::blocks::sizes::{Set, Sizes};
+use crate::blocks::sizes::{Defaults, Set, Sizes};
 use crate::blocks::tensors::{RuleExt, bias, generated, weight};
 use crate::config::Config;
 
@@ -37,7 +37,11 @@ impl Architecture for Llama {
     fn configure(&self, config: &serde_json::Value, lenient: bool) -> Result<Hyperparameters> {
         let config = Config::new(config, lenient)?;
         let mistral = config.optional::<String>("model_type")?.as_deref() == Some("mistral");
-        let sizes = if mistral { Sizes::read(&config, 131_072, Some(8))? } else { Sizes::read(&config, 2048, None)? };
+        let defaults = match mistral {
+            true => Defaults { context: 131_072, kv_heads: Some(8), ..Defaults::default() },
+            false => Defaults { context: 2048, ..Defaults::default() },
+        };
+        let sizes = Sizes::read(&config, defaults)?;
         let rope = Rope::read(&config, sizes.context, None)?;
         config.only("hidden_act", &["silu".to_owned()])?;
         config.only("partial_rotary_factor", &[1.0])?;
@@ -55,7 +59,7 @@ impl Architecture for Llama {
         parameters.bool(HyperKey::TiedEmbeddings, config.or("tie_word_embeddings", false)?);
         parameters.bool(HyperKey::AttentionBias, config.or("attention_bias", false)?);
         parameters.bool(HyperKey::FeedForwardBias, config.or("mlp_bias", false)?);
-        if mistral && let Some(window) = config.optional("sliding_window")? {
+        if mistral && let Some(window) = config.nullable("sliding_window", 4096)? {
             parameters.u32(HyperKey::AttentionWindow, window);
         }
         if let Some(factors) = rope.llama3_factors(sizes.head) {

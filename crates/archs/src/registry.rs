@@ -3,7 +3,16 @@
 use gravure_core::Architecture;
 
 /// The architectures.
-pub static ARCHITECTURES: &[&dyn Architecture] = &[&crate::llama::Llama];
+pub static ARCHITECTURES: &[&dyn Architecture] = &[
+    &crate::llama::Llama,
+    &crate::qwen2::Qwen2,
+    &crate::qwen3::Qwen3,
+    &crate::phi3::Phi3,
+    &crate::gemma2::Gemma2,
+    &crate::gemma3::Gemma3,
+    &crate::gpt2::Gpt2,
+    &crate::bert::Bert,
+];
 
 /// The architecture with this id, class name or model type.
 pub fn find(name: &str) -> Option<&'static dyn Architecture> {

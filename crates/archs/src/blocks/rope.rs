@@ -61,6 +61,31 @@ impl Rope {
         Ok(Self { theta: positive(&settings, "rope_theta", theta)?, scaling, partial })
     }
 
+    /// Reads the settings of a model whose layers without a window (first) and with one (second)
+    /// have their own: transformers 4 says `rope_theta`, `rope_scaling` and `rope_local_base_freq`,
+    /// transformers 5 nests two objects in `rope_parameters`.
+    pub(crate) fn read_two(config: &Config<'_>, context: u64) -> Result<(Self, Self)> {
+        let (top_global, top_local) = (config.optional("rope_theta")?, config.optional("rope_local_base_freq")?);
+        let parameters = config.object("rope_parameters")?;
+        let (nested_global, local) = match &parameters {
+            Some(parameters) => (parameters.object("full_attention")?, parameters.object("sliding_attention")?),
+            None => (None, None),
+        };
+        let global = match config.object("rope_scaling")? {
+            Some(settings) => Some(settings),
+            None => nested_global,
+        };
+        let read = |settings: Option<Config<'_>>, top: Option<f64>, default: f64| -> Result<Self> {
+            let Some(settings) = settings else {
+                return Ok(Self { theta: positive(config, "rope_theta", top.unwrap_or(default))?, scaling: Scaling::None, partial: None });
+            };
+            let theta = settings.optional("rope_theta")?.or(top).unwrap_or(default);
+            let scaling = Self::read_scaling(&settings, context, None)?;
+            Ok(Self { theta: positive(&settings, "rope_theta", theta)?, scaling, partial: None })
+        };
+        Ok((read(global, top_global, 1_000_000.0)?, read(local, top_local, 10_000.0)?))
+    }
+
     fn read_scaling(settings: &Config<'_>, context: u64, original: Option<u64>) -> Result<Scaling> {
         let older: Option<String> = settings.optional("type")?;
         let kind: String = settings.optional("rope_type")?.or(older).unwrap_or_else(|| "default".to_owned());

@@ -22,28 +22,44 @@ pub(crate) struct Sizes {
     pub(crate) kv_heads: u64,
     /// Length of a head: as the configuration says, or width by heads.
     pub(crate) head: u64,
-    /// Whether the configuration says it.
+    /// Whether the configuration or its class says it.
     pub(crate) head_is_given: bool,
     pub(crate) vocabulary: u64,
 }
 
+/// What a model's class in transformers takes where the configuration does not say; a size that is
+/// `None` here must be said, or follows from others.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Defaults {
+    pub(crate) context: u64,
+    pub(crate) heads: Option<u64>,
+    /// `None`: as many as there are heads.
+    pub(crate) kv_heads: Option<u64>,
+    /// `None`: width by heads.
+    pub(crate) head: Option<u64>,
+    pub(crate) vocabulary: Option<u64>,
+}
+
 impl Sizes {
-    /// Reads the keys of the Llama family. `kv_heads` is the default of the class: `None` for as
-    /// many as there are heads.
-    pub(crate) fn read(config: &Config<'_>, context: u64, kv_heads: Option<u64>) -> Result<Self> {
-        let heads: u64 = config.required("num_attention_heads")?;
+    /// Reads the keys of the Llama family.
+    pub(crate) fn read(config: &Config<'_>, defaults: Defaults) -> Result<Self> {
+        let or = |key: &str, default: Option<u64>| match default {
+            Some(default) => config.or(key, default),
+            None => config.required(key),
+        };
+        let heads = or("num_attention_heads", defaults.heads)?;
         let width: u64 = config.required("hidden_size")?;
-        let head = config.optional("head_dim")?;
+        let head = config.optional("head_dim")?.or(defaults.head);
         let sizes = Self {
             layers: config.required("num_hidden_layers")?,
-            context: config.or("max_position_embeddings", context)?,
+            context: config.or("max_position_embeddings", defaults.context)?,
             width,
             feed_forward: config.required("intermediate_size")?,
             heads,
-            kv_heads: config.or("num_key_value_heads", kv_heads.unwrap_or(heads))?,
+            kv_heads: config.or("num_key_value_heads", defaults.kv_heads.unwrap_or(heads))?,
             head: head.unwrap_or(width / heads.max(1)),
             head_is_given: head.is_some(),
-            vocabulary: config.required("vocab_size")?,
+            vocabulary: or("vocab_size", defaults.vocabulary)?,
         };
         sizes.check()?;
         Ok(sizes)

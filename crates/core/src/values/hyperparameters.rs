@@ -38,6 +38,7 @@ pub enum HyperKey {
     CausalAttention,
     PoolingType,
     TokenTypeCount,
+    ClassifierLabels,
     ExpertCount,
     ExpertUsedCount,
     ExpertFeedForwardLength,
