@@ -1,6 +1,6 @@
 //! The registries, handed to whoever needs a member of another axis.
 
-use crate::{Architecture, Encoding, Error, Format, PlaneEncoding, Result};
+use crate::{Architecture, Encoding, Error, Format, Method, PlaneEncoding, Result};
 
 /// All encodings, formats and architectures of this build. Members of one axis know those of
 /// another only through this value.
@@ -12,6 +12,8 @@ pub struct Catalog {
     pub plane_encodings: &'static [&'static dyn PlaneEncoding],
     /// Formats in registry order.
     pub formats: &'static [&'static dyn Format],
+    /// Methods in registry order.
+    pub methods: &'static [&'static dyn Method],
     /// Architectures in registry order.
     pub architectures: &'static [&'static dyn Architecture],
 }
@@ -30,6 +32,14 @@ impl Catalog {
         self.plane_encodings.iter().copied().find(|e| e.id() == id).ok_or_else(|| {
             let known: Vec<_> = self.plane_encodings.iter().map(|e| e.id()).collect();
             Error::unsupported(format!("unknown plane encoding `{id}`")).help(format!("known plane encodings: {}", known.join(", ")))
+        })
+    }
+
+    /// The method called `id`.
+    pub fn method(&self, id: &str) -> Result<&'static dyn Method> {
+        self.methods.iter().copied().find(|m| m.id() == id).ok_or_else(|| {
+            let known: Vec<_> = self.methods.iter().map(|m| m.id()).collect();
+            Error::request(format!("unknown method `{id}`")).help(format!("known methods: {}", known.join(", ")))
         })
     }
 

@@ -11,7 +11,7 @@ pub mod values;
 
 pub use catalog::Catalog;
 pub use contracts::{
-    Architecture, Confidence, Encoding, Format, Importance, ImportanceUse, Layout, PlaneAxis, PlaneEncoding, PlaneLayout, PlaneParameters,
+    Architecture, Confidence, Encoding, Format, Importance, ImportanceUse, Layout, Method, PlaneAxis, PlaneEncoding, PlaneLayout, PlaneParameters,
     PlaneRole, Policy, ReadRequest, WriteRequest,
 };
 pub use gravure_base::{Error, ErrorKind, Limits, Result, ResultExt};

@@ -4,10 +4,12 @@ mod architecture;
 mod encoding;
 mod format;
 mod plane_encoding;
+mod method;
 mod policy;
 
 pub use architecture::{Architecture, POOLING_KEY};
 pub use encoding::{Encoding, Importance, ImportanceUse, Layout};
 pub use format::{Confidence, Format, ReadRequest, WriteRequest};
 pub use plane_encoding::{PlaneAxis, PlaneEncoding, PlaneLayout, PlaneParameters, PlaneRole};
+pub use method::Method;
 pub use policy::Policy;

@@ -180,3 +180,13 @@ impl Metadata {
         self.entries.is_empty()
     }
 }
+
+impl IntoIterator for Metadata {
+    type Item = (String, Value);
+    type IntoIter = std::vec::IntoIter<(String, Value)>;
+
+    /// Entries in file order.
+    fn into_iter(self) -> Self::IntoIter {
+        self.entries.into_iter()
+    }
+}
