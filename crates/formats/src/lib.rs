@@ -7,6 +7,8 @@
 
 mod gguf;
 mod registry;
+mod safetensors;
 
 pub use gguf::Gguf;
 pub use registry::FORMATS;
+pub use safetensors::HuggingFace;

@@ -3,9 +3,10 @@
 use gravure_core::Format;
 
 use crate::gguf::Gguf;
+use crate::safetensors::HuggingFace;
 
 /// All formats, most specific probe first.
-pub static FORMATS: &[&dyn Format] = &[&Gguf];
+pub static FORMATS: &[&dyn Format] = &[&Gguf, &HuggingFace];
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,189 @@
+//! What the tests of this crate need of the other axes: plain encodings and a tiny architecture.
+
+use std::path::{Path, PathBuf};
+
+use gravure_base::{Limits, Result};
+use gravure_core::{
+    Architecture, Catalog, Encoding, Error, Graph, HyperKey, Hyperparameters, Importance, Layout, Model, Part, ReadRequest, Role,
+    TensorMap, TensorRule, Transform, Value,
+};
+
+/// An element type without blocks.
+#[derive(Debug)]
+struct Plain(&'static str, usize);
+
+impl Encoding for Plain {
+    fn id(&self) -> &'static str {
+        self.0
+    }
+
+    fn doc(&self) -> &'static str {
+        "a plain element type for tests"
+    }
+
+    fn layout(&self) -> Layout {
+        Layout { block_elements: 1, block_bytes: self.1 }
+    }
+
+    fn is_integer(&self) -> bool {
+        self.0.starts_with(['i', 'u']) || self.0 == "bool"
+    }
+
+    fn encode(&self, source: &[f32], _: usize, _: Importance<'_>, out: &mut [u8]) -> Result<()> {
+        for (value, out) in source.iter().zip(out.chunks_exact_mut(self.1)) {
+            match self.0 {
+                "f32" => out.copy_from_slice(&value.to_le_bytes()),
+                "bf16" => out.copy_from_slice(&((value.to_bits() >> 16) as u16).to_le_bytes()),
+                _ => return Err(Error::unsupported("not in tests")),
+            }
+        }
+        Ok(())
+    }
+
+    fn decode(&self, source: &[u8], out: &mut [f32]) -> Result<()> {
+        for (bytes, out) in source.chunks_exact(self.1).zip(out) {
+            *out = match (self.0, bytes) {
+                ("f32", &[a, b, c, d]) => f32::from_le_bytes([a, b, c, d]),
+                ("bf16", &[a, b]) => f32::from_bits(u32::from(u16::from_le_bytes([a, b])) << 16),
+                ("f16", &[a, b]) => half::f16::from_le_bytes([a, b]).to_f32(),
+                _ => return Err(Error::unsupported("not in tests")),
+            };
+        }
+        Ok(())
+    }
+}
+
+/// `output = up(embedding)`, tied, or not.
+#[derive(Debug)]
+struct Tiny;
+
+impl Architecture for Tiny {
+    fn id(&self) -> &'static str {
+        "tiny"
+    }
+
+    fn aliases(&self) -> &'static [&'static str] {
+        &["TinyForCausalLM", "tiny-type"]
+    }
+
+    fn doc(&self) -> &'static str {
+        "an architecture for tests"
+    }
+
+    fn configure(&self, config: &serde_json::Value, lenient: bool) -> Result<Hyperparameters> {
+        let mut out = Hyperparameters::new();
+        let mut ignored = Vec::new();
+        for (key, value) in config.as_object().ok_or_else(|| Error::input("no object"))? {
+            match key.as_str() {
+                "num_hidden_layers" => {
+                    out.set(HyperKey::BlockCount, Value::U64(value.as_u64().ok_or_else(|| Error::input("no number").at_item(key))?));
+                }
+                "tie_word_embeddings" => out.set(HyperKey::TiedEmbeddings, Value::Bool(value.as_bool() == Some(true))),
+                "model_type" | "architectures" | "torch_dtype" | "dtype" | gravure_core::contracts::POOLING_KEY => {}
+                _ if lenient => ignored.push(format!("{key}: unread")),
+                _ => return Err(Error::unsupported("this key is not understood").at_item(key)),
+            }
+        }
+        out.set_ignored(ignored);
+        Ok(out)
+    }
+
+    fn tensor_map(&self, parameters: &Hyperparameters) -> Result<TensorMap> {
+        let tied = parameters.flag(HyperKey::TiedEmbeddings);
+        let rule = |name: &str, role, optional| TensorRule {
+            name: name.into(),
+            role,
+            part: Part::Weight,
+            transform: Transform::Identity,
+            optional,
+        };
+        Ok(TensorMap {
+            rules: vec![
+                rule("model.embed.weight", Role::TokenEmbedding, false),
+                rule("model.layers.{layer}.up.weight", Role::FeedForwardUp, false),
+                rule("lm_head.weight", Role::Output, tied),
+            ],
+            ignored: vec!["model.layers.{layer}.mask".into()],
+            prefixes: vec!["model.".into()],
+            generated: Vec::new(),
+        })
+    }
+
+    fn graph(&self, _: &Hyperparameters) -> Result<Graph> {
+        Ok(Graph::new())
+    }
+}
+
+/// Element types and the architecture `tiny`.
+pub(crate) fn catalog() -> &'static Catalog {
+    static ENCODINGS: &[&dyn Encoding] = &[
+        &Plain("f64", 8),
+        &Plain("f32", 4),
+        &Plain("f16", 2),
+        &Plain("bf16", 2),
+        &Plain("f8_e4m3", 1),
+        &Plain("f8_e5m2", 1),
+        &Plain("i64", 8),
+        &Plain("i32", 4),
+        &Plain("i16", 2),
+        &Plain("i8", 1),
+        &Plain("u64", 8),
+        &Plain("u32", 4),
+        &Plain("u16", 2),
+        &Plain("u8", 1),
+        &Plain("bool", 1),
+    ];
+    static CATALOG: std::sync::OnceLock<Catalog> = std::sync::OnceLock::new();
+    CATALOG.get_or_init(|| Catalog {
+        encodings: ENCODINGS,
+        plane_encodings: &[],
+        methods: &[],
+        formats: crate::FORMATS,
+        architectures: &[&Tiny],
+    })
+}
+
+/// Reads `path` with default limits.
+pub(crate) fn read(format: &dyn gravure_core::Format, path: &Path, lenient: bool) -> Result<Model> {
+    format.read(&ReadRequest { path, catalog: catalog(), limits: &Limits::default(), lenient })
+}
+
+/// The bytes of all rows of a tensor.
+pub(crate) fn bytes_of(model: &Model, name: &str) -> Vec<u8> {
+    let tensor = model.tensor(name).unwrap();
+    let mut out = Vec::new();
+    tensor.data.read_rows(0..tensor.shape.rows(), &mut out).unwrap();
+    out
+}
+
+/// A file of `header` and `data`.
+pub(crate) fn file(header: &str, data: &[u8]) -> Vec<u8> {
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), data].concat()
+}
+
+/// A file of `f32` tensors, laid out in order.
+pub(crate) fn f32_file(tensors: &[(&str, &[u64], &[f32])]) -> Vec<u8> {
+    let (mut entries, mut data) = (Vec::new(), Vec::new());
+    for (name, shape, values) in tensors {
+        let start = data.len();
+        data.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+        entries.push(format!(r#""{name}":{{"dtype":"F32","shape":{shape:?},"data_offsets":[{start},{}]}}"#, data.len()));
+    }
+    file(&format!("{{{}}}", entries.join(",")), &data)
+}
+
+/// The folder of test data that lies outside the repository, where it is there.
+pub(crate) fn test_data(relative: &str) -> Option<PathBuf> {
+    let root = std::env::var_os("GRAVURE_TEST_DATA")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"));
+    let path = root.join(relative);
+    if path.exists() {
+        return Some(path);
+    }
+    #[allow(clippy::print_stderr)]
+    {
+        eprintln!("SKIPPED: {} is not there; set GRAVURE_TEST_DATA", path.display());
+    }
+    None
+}
