@@ -3,13 +3,32 @@
 //!
 //! A file holds the block's layout, its encoder and its decoder, and nothing of any other
 //! encoding. Searches that several encodings share lie in their own modules. Whatever is in the
-//! registry gets the tests of `tests/suite.rs` without asking for them: golden vectors, stable
+//! registry gets the tests of `tests/suite` without asking for them: golden vectors, stable
 //! round trips, error bounds, independence of rows.
 //!
 //! Bytes equal those of the reference implementation (ggml's `ggml_quantize_chunk` in its baseline
 //! build): the same operations on the same `f32` values in the same order, never contracted.
 #![forbid(unsafe_code)]
+#![allow(clippy::neg_cmp_op_on_partial_ord, reason = "a NaN must go where the reference sends it")]
+#![allow(clippy::needless_range_loop, reason = "loops over several arrays in step")]
 
+mod blocks;
+mod floats;
+mod integers;
+mod numbers;
+mod q2_k;
+mod q3_k;
+mod q4_0;
+mod q4_1;
+mod q4_k;
+mod q5_0;
+mod q5_1;
+mod q5_k;
+mod q6_k;
+mod q8_0;
 mod registry;
+mod search;
+mod small_blocks;
+mod super_blocks;
 
 pub use registry::ENCODINGS;

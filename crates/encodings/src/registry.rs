@@ -6,10 +6,32 @@ use gravure_core::Encoding;
 /// All encodings, widest first within a family.
 pub static ENCODINGS: &[&dyn Encoding] = &[
     // Plain numbers.
-
+    &crate::floats::F64,
+    &crate::floats::F32,
+    &crate::floats::F16,
+    &crate::floats::Bf16,
+    &crate::floats::F8_E4M3,
+    &crate::floats::F8_E5M2,
+    &crate::integers::I64,
+    &crate::integers::U64,
+    &crate::integers::I32,
+    &crate::integers::U32,
+    &crate::integers::I16,
+    &crate::integers::U16,
+    &crate::integers::I8,
+    &crate::integers::U8,
+    &crate::integers::BOOL,
     // Blocks with one scale.
-
+    &crate::q8_0::Q8_0,
+    &crate::q5_1::Q5_1,
+    &crate::q5_0::Q5_0,
+    &crate::q4_1::Q4_1,
+    &crate::q4_0::Q4_0,
     // Blocks with quantized scales.
-
+    &crate::q6_k::Q6K,
+    &crate::q5_k::Q5K,
+    &crate::q4_k::Q4K,
+    &crate::q3_k::Q3K,
+    &crate::q2_k::Q2K,
     // Codebooks, ternary values, small floats.
 ];

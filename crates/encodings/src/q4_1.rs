@@ -1,0 +1,94 @@
+//! `q4_1`: 32 weights share a scale and a minimum, each is an integer of four bits.
+//!
+//! ```text
+//! byte   0        2        4                                   20
+//!        | d: f16 | m: f16 | 16 bytes: weight i | weight i+16 << 4 |
+//! ```
+//! `weight = d * code + m`.
+//!
+//! Spec: `block_q4_1` in ggml-common.h.
+
+use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
+
+use crate::blocks::{decode_blocks, encode_rows, validate_scales};
+use crate::numbers::{half_bits, half_value};
+use crate::search::{AffineSearch, Penalty, affine, error_weights};
+use crate::small_blocks::{mean_of_squares, pack_nibbles, range, unpack_nibbles};
+
+/// Weights in a block.
+const N: usize = 32;
+/// Bytes of a block.
+const B: usize = 20;
+
+const SEARCH: AffineSearch = AffineSearch { levels: 15, first: -0.9, step: 0.05, steps: 36, penalty: Penalty::Squared };
+
+/// Four bits, a scale and a minimum for each 32 weights.
+#[derive(Debug)]
+pub(crate) struct Q4_1;
+
+impl Encoding for Q4_1 {
+    fn id(&self) -> &'static str {
+        "q4_1"
+    }
+
+    fn doc(&self) -> &'static str {
+        "4 bits, scale and minimum for 32 weights; the K types are better for their size"
+    }
+
+    fn layout(&self) -> Layout {
+        Layout { block_elements: N, block_bytes: B }
+    }
+
+    fn importance(&self) -> ImportanceUse {
+        ImportanceUse::Optional
+    }
+
+    fn encode(&self, source: &[f32], row_length: usize, importance: Importance<'_>, out: &mut [u8]) -> Result<()> {
+        let variance = |row: &[f32]| if importance.is_some() { mean_of_squares(row) } else { 0.0 };
+        encode_rows(self, source, row_length, importance, out, variance, |x, importance, variance, y| match importance {
+            None => encode_block(x, y),
+            Some(importance) => encode_block_weighted(x, &error_weights(x, importance, variance), y),
+        })
+    }
+
+    fn decode(&self, source: &[u8], out: &mut [f32]) -> Result<()> {
+        decode_blocks(self, source, out, |x: &[u8; B], y: &mut [f32; N]| {
+            let d = half_value(u16::from_le_bytes([x[0], x[1]]));
+            let m = half_value(u16::from_le_bytes([x[2], x[3]]));
+            let codes = unpack_nibbles(&x[4..]);
+            for i in 0..N {
+                y[i] = f32::from(codes[i]) * d + m;
+            }
+        })
+    }
+
+    fn validate(&self, source: &[u8]) -> Result<()> {
+        validate_scales::<B>(self, source, &[0, 2])
+    }
+}
+
+/// The range is divided evenly.
+#[inline(always)]
+fn encode_block(x: &[f32; N], y: &mut [u8; B]) {
+    let (low, high) = range(x);
+    let d = (high - low) / 15.0;
+    let inverse = if d != 0.0 { 1.0 / d } else { 0.0 };
+    y[..2].copy_from_slice(&half_bits(d).to_le_bytes());
+    y[2..4].copy_from_slice(&half_bits(low).to_le_bytes());
+    if inverse.is_infinite() {
+        // The scale is below 2^-128; the reference's conversion of infinity to a byte gives zero.
+        y[4..].fill(0);
+        return;
+    }
+    let codes: [u8; N] = std::array::from_fn(|i| (((x[i] - low) * inverse + 0.5) as i32).min(15) as u8);
+    pack_nibbles(&codes, &mut y[4..]);
+}
+
+/// Scale and minimum that a weighted search finds.
+fn encode_block_weighted(x: &[f32; N], weights: &[f32; N], y: &mut [u8; B]) {
+    let mut codes = [0; N];
+    let (d, depth) = affine(&SEARCH, x, weights, &mut codes);
+    y[..2].copy_from_slice(&half_bits(d).to_le_bytes());
+    y[2..4].copy_from_slice(&half_bits(-depth).to_le_bytes());
+    pack_nibbles(&codes, &mut y[4..]);
+}

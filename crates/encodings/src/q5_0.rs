@@ -1,0 +1,94 @@
+//! `q5_0`: 32 weights share one scale, each is a signed integer of five bits.
+//!
+//! ```text
+//! byte   0        2                        6                                   22
+//!        | d: f16 | fifth bits: u32, bit i | 16 bytes: weight i | weight i+16 << 4 |
+//! ```
+//! `weight = d * (code - 16)`.
+//!
+//! Spec: `block_q5_0` in ggml-common.h.
+
+use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
+
+use crate::blocks::{decode_blocks, encode_rows, validate_scales};
+use crate::numbers::{half_bits, half_value};
+use crate::search::{error_weights, symmetric};
+use crate::small_blocks::{add_fifth_bits, fifth_bits, mean_of_squares, pack_nibbles, signed_extreme, unpack_nibbles};
+
+/// Weights in a block.
+const N: usize = 32;
+/// Bytes of a block.
+const B: usize = 22;
+
+/// Five bits and a scale for each 32 weights.
+#[derive(Debug)]
+pub(crate) struct Q5_0;
+
+impl Encoding for Q5_0 {
+    fn id(&self) -> &'static str {
+        "q5_0"
+    }
+
+    fn doc(&self) -> &'static str {
+        "5 bits, one scale for 32 weights; for rows that no K type fits"
+    }
+
+    fn layout(&self) -> Layout {
+        Layout { block_elements: N, block_bytes: B }
+    }
+
+    fn importance(&self) -> ImportanceUse {
+        ImportanceUse::Optional
+    }
+
+    fn encode(&self, source: &[f32], row_length: usize, importance: Importance<'_>, out: &mut [u8]) -> Result<()> {
+        let variance = |row: &[f32]| if importance.is_some() { mean_of_squares(row) } else { 0.0 };
+        encode_rows(self, source, row_length, importance, out, variance, |x, importance, variance, y| match importance {
+            None => encode_block(x, y),
+            Some(importance) => encode_block_weighted(x, &error_weights(x, importance, variance), y),
+        })
+    }
+
+    fn decode(&self, source: &[u8], out: &mut [f32]) -> Result<()> {
+        decode_blocks(self, source, out, |x: &[u8; B], y: &mut [f32; N]| {
+            let d = half_value(u16::from_le_bytes([x[0], x[1]]));
+            let mut codes = unpack_nibbles(&x[6..]);
+            add_fifth_bits(&mut codes, u32::from_le_bytes([x[2], x[3], x[4], x[5]]));
+            for i in 0..N {
+                y[i] = (i32::from(codes[i]) - 16) as f32 * d;
+            }
+        })
+    }
+
+    fn validate(&self, source: &[u8]) -> Result<()> {
+        validate_scales::<B>(self, source, &[0])
+    }
+}
+
+/// The weight of largest magnitude becomes code 0; the others are rounded.
+#[inline(always)]
+fn encode_block(x: &[f32; N], y: &mut [u8; B]) {
+    let d = signed_extreme(x) / -16.0;
+    let inverse = if d != 0.0 { 1.0 / d } else { 0.0 };
+    if inverse.is_infinite() {
+        // The scale is below 2^-128; the reference's conversion of infinity to a byte gives zero.
+        store(d, &[0; N], y);
+        return;
+    }
+    let codes = std::array::from_fn(|i| ((x[i] * inverse + 16.5) as i32).min(31) as u8);
+    store(d, &codes, y);
+}
+
+/// The scale that a weighted search finds.
+fn encode_block_weighted(x: &[f32; N], weights: &[f32; N], y: &mut [u8; B]) {
+    let mut codes = [0; N];
+    let d = symmetric(16, x, Some(weights), &mut codes);
+    store(d, &codes, y);
+}
+
+#[inline(always)]
+fn store(d: f32, codes: &[u8; N], y: &mut [u8; B]) {
+    y[..2].copy_from_slice(&half_bits(d).to_le_bytes());
+    y[2..6].copy_from_slice(&fifth_bits(codes).to_le_bytes());
+    pack_nibbles(codes, &mut y[6..]);
+}

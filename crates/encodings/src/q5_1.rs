@@ -1,0 +1,99 @@
+//! `q5_1`: 32 weights share a scale and a minimum, each is an integer of five bits.
+//!
+//! ```text
+//! byte   0        2        4                        8                                   24
+//!        | d: f16 | m: f16 | fifth bits: u32, bit i | 16 bytes: weight i | weight i+16 << 4 |
+//! ```
+//! `weight = d * code + m`.
+//!
+//! Spec: `block_q5_1` in ggml-common.h.
+
+use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
+
+use crate::blocks::{decode_blocks, encode_rows, validate_scales};
+use crate::numbers::{half_bits, half_value};
+use crate::search::{AffineSearch, Penalty, affine, error_weights};
+use crate::small_blocks::{add_fifth_bits, fifth_bits, mean_of_squares, pack_nibbles, range, unpack_nibbles};
+
+/// Weights in a block.
+const N: usize = 32;
+/// Bytes of a block.
+const B: usize = 24;
+
+const SEARCH: AffineSearch = AffineSearch { levels: 31, first: -0.9, step: 0.05, steps: 36, penalty: Penalty::Squared };
+
+/// Five bits, a scale and a minimum for each 32 weights.
+#[derive(Debug)]
+pub(crate) struct Q5_1;
+
+impl Encoding for Q5_1 {
+    fn id(&self) -> &'static str {
+        "q5_1"
+    }
+
+    fn doc(&self) -> &'static str {
+        "5 bits, scale and minimum for 32 weights; for rows that no K type fits"
+    }
+
+    fn layout(&self) -> Layout {
+        Layout { block_elements: N, block_bytes: B }
+    }
+
+    fn importance(&self) -> ImportanceUse {
+        ImportanceUse::Optional
+    }
+
+    fn encode(&self, source: &[f32], row_length: usize, importance: Importance<'_>, out: &mut [u8]) -> Result<()> {
+        let variance = |row: &[f32]| if importance.is_some() { mean_of_squares(row) } else { 0.0 };
+        encode_rows(self, source, row_length, importance, out, variance, |x, importance, variance, y| match importance {
+            None => encode_block(x, y),
+            Some(importance) => encode_block_weighted(x, &error_weights(x, importance, variance), y),
+        })
+    }
+
+    fn decode(&self, source: &[u8], out: &mut [f32]) -> Result<()> {
+        decode_blocks(self, source, out, |x: &[u8; B], y: &mut [f32; N]| {
+            let d = half_value(u16::from_le_bytes([x[0], x[1]]));
+            let m = half_value(u16::from_le_bytes([x[2], x[3]]));
+            let mut codes = unpack_nibbles(&x[8..]);
+            add_fifth_bits(&mut codes, u32::from_le_bytes([x[4], x[5], x[6], x[7]]));
+            for i in 0..N {
+                y[i] = f32::from(codes[i]) * d + m;
+            }
+        })
+    }
+
+    fn validate(&self, source: &[u8]) -> Result<()> {
+        validate_scales::<B>(self, source, &[0, 2])
+    }
+}
+
+/// The range is divided evenly.
+#[inline(always)]
+fn encode_block(x: &[f32; N], y: &mut [u8; B]) {
+    let (low, high) = range(x);
+    let d = (high - low) / 31.0;
+    let inverse = if d != 0.0 { 1.0 / d } else { 0.0 };
+    if inverse.is_infinite() {
+        // The scale is below 2^-128; the reference's conversion of infinity to a byte gives zero.
+        store(d, low, &[0; N], y);
+        return;
+    }
+    let codes = std::array::from_fn(|i| ((x[i] - low) * inverse + 0.5) as i32 as u8);
+    store(d, low, &codes, y);
+}
+
+/// Scale and minimum that a weighted search finds.
+fn encode_block_weighted(x: &[f32; N], weights: &[f32; N], y: &mut [u8; B]) {
+    let mut codes = [0; N];
+    let (d, depth) = affine(&SEARCH, x, weights, &mut codes);
+    store(d, -depth, &codes, y);
+}
+
+#[inline(always)]
+fn store(d: f32, m: f32, codes: &[u8; N], y: &mut [u8; B]) {
+    y[..2].copy_from_slice(&half_bits(d).to_le_bytes());
+    y[2..4].copy_from_slice(&half_bits(m).to_le_bytes());
+    y[4..8].copy_from_slice(&fifth_bits(codes).to_le_bytes());
+    pack_nibbles(codes, &mut y[8..]);
+}

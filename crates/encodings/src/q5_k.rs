@@ -1,0 +1,88 @@
+//! `q5_k`: eight groups of 32 weights of five bits; each group has a scale and a minimum of six
+//! bits.
+//!
+//! ```text
+//! byte   0        2        4                             16                     48                        176
+//!        | d: f16 | m: f16 | scales and minima: 12 bytes | fifth bits: 32 bytes | lower four: 128 bytes |
+//! ```
+//! `weight = d * scale * code - m * minimum`. The lower four bits lie as in `q4_k`; the fifth bit of
+//! weight `32 k + i` is bit `k` of byte `i`.
+//!
+//! Spec: `block_q5_K` in ggml-common.h.
+
+use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
+
+use crate::blocks::{decode_blocks, encode_blocks, validate_scales};
+use crate::numbers::half_value;
+use crate::super_blocks::{Affine32, N, groups, unpack_six_bits};
+
+/// Bytes of a block.
+pub(crate) const B: usize = 176;
+
+/// Five bits with quantized scales and minima.
+#[derive(Debug)]
+pub(crate) struct Q5K;
+
+impl Encoding for Q5K {
+    fn id(&self) -> &'static str {
+        "q5_k"
+    }
+
+    fn doc(&self) -> &'static str {
+        "5 bits, scale and minimum for 32 weights in blocks of 256; for little loss"
+    }
+
+    fn layout(&self) -> Layout {
+        Layout { block_elements: N, block_bytes: B }
+    }
+
+    fn importance(&self) -> ImportanceUse {
+        ImportanceUse::Optional
+    }
+
+    fn encode(&self, source: &[f32], row_length: usize, importance: Importance<'_>, out: &mut [u8]) -> Result<()> {
+        encode_blocks(self, source, row_length, importance, out, encode_block)
+    }
+
+    fn decode(&self, source: &[u8], out: &mut [f32]) -> Result<()> {
+        decode_blocks(self, source, out, |x: &[u8; B], y: &mut [f32; N]| {
+            let d = half_value(u16::from_le_bytes([x[0], x[1]]));
+            let m = half_value(u16::from_le_bytes([x[2], x[3]]));
+            let (scales, minima) = unpack_six_bits(&std::array::from_fn(|i| x[4 + i]));
+            let fifth = &x[16..48];
+            for (h, bytes) in x[48..].as_chunks::<32>().0.iter().enumerate() {
+                let scale = [d * f32::from(scales[2 * h]), d * f32::from(scales[2 * h + 1])];
+                let depth = [m * f32::from(minima[2 * h]), m * f32::from(minima[2 * h + 1])];
+                for (i, byte) in bytes.iter().enumerate() {
+                    let low = byte & 15 | (fifth[i] >> (2 * h) & 1) << 4;
+                    let high = byte >> 4 | (fifth[i] >> (2 * h + 1) & 1) << 4;
+                    y[64 * h + i] = scale[0] * f32::from(low) - depth[0];
+                    y[64 * h + i + 32] = scale[1] * f32::from(high) - depth[1];
+                }
+            }
+        })
+    }
+
+    fn validate(&self, source: &[u8]) -> Result<()> {
+        validate_scales::<B>(self, source, &[0, 2])
+    }
+}
+
+/// Encodes one block.
+pub(crate) fn encode_block(x: &[f32; N], importance: Option<&[f32; N]>, y: &mut [u8; B]) {
+    let block = Affine32::fit(31, (-0.5, 0.1, 15), x, importance);
+    y[..2].copy_from_slice(&block.d.to_le_bytes());
+    y[2..4].copy_from_slice(&block.m.to_le_bytes());
+    y[4..16].copy_from_slice(&block.scales);
+    y[16..48].fill(0);
+    for (k, run) in groups::<_, 32>(&block.codes).iter().enumerate() {
+        for i in 0..32 {
+            y[16 + i] |= (run[i] >> 4) << k;
+        }
+    }
+    for (pair, bytes) in groups::<_, 64>(&block.codes).iter().zip(y[48..].as_chunks_mut::<32>().0) {
+        for i in 0..32 {
+            bytes[i] = pair[i] & 15 | pair[i + 32] << 4;
+        }
+    }
+}

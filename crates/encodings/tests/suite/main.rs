@@ -1,0 +1,9 @@
+//! What every registered encoding is held to. Nobody writes these tests for an encoding: being in
+//! the registry is enough.
+
+mod golden;
+mod inputs;
+mod laws;
+mod properties;
+#[allow(clippy::print_stdout)]
+mod speed;
