@@ -1,1 +1,8 @@
-//! planner
+//! Who decides which encoding each tensor gets: policies, each from model, request and calibration to
+//! a [`gravure_core::Plan`].
+//!
+//! [`mixtures`] are the named types of the GGUF world, [`uniform`] is one plain type for a whole model.
+#![forbid(unsafe_code)]
+
+pub mod mixtures;
+pub mod uniform;
