@@ -9,6 +9,6 @@ mod gguf;
 mod registry;
 mod safetensors;
 
-pub use gguf::Gguf;
+pub use gguf::{Gguf, neutral_name};
 pub use registry::FORMATS;
 pub use safetensors::HuggingFace;

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use gravure_core::{Confidence, Format};
+use gravure_core::{Artifact, Confidence, Encoding, Format, Model, Package, ReadRequest, Result, WriteRequest};
+
+use super::{header, read, types, write};
 
 /// The GGUF format.
 #[derive(Debug, Clone, Copy)]
@@ -22,12 +24,28 @@ impl Format for Gguf {
     }
 
     fn probe(&self, path: &Path, head: &[u8]) -> Confidence {
-        if head.starts_with(b"GGUF") {
+        if head.starts_with(header::MAGIC) {
             Confidence::Certain
         } else if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf")) {
             Confidence::Name
         } else {
             Confidence::No
         }
+    }
+
+    fn read(&self, request: &ReadRequest<'_>) -> Result<Model> {
+        read::read(request)
+    }
+
+    fn can_hold(&self, encoding: &dyn Encoding) -> bool {
+        types::type_of(encoding).is_some()
+    }
+
+    fn layout(&self, package: &Package<'_>, request: &WriteRequest) -> Result<Vec<(String, u64)>> {
+        write::layout(package, request)
+    }
+
+    fn write(&self, package: &Package<'_>, request: &WriteRequest) -> Result<Artifact> {
+        write::write(package, request)
     }
 }

@@ -12,5 +12,24 @@
 //! Specification: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
 
 mod format;
+mod general;
+mod header;
+mod hyper_keys;
+mod model_id;
+mod names;
+mod pairs;
+mod read;
+mod shards;
+mod sink;
+mod tokenizer;
+mod types;
+mod value;
+mod write;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use format::Gguf;
+pub use names::name_of as neutral_name;

@@ -224,7 +224,7 @@ const STACKS: &[(&str, &[(Role, &str)])] = &[("blk.", LAYER), ("enc.blk.", ENCOD
 /// The identity of a tensor name, `None` where the table does not have it.
 ///
 /// [`name_of`] gives back exactly `name` for every identity that comes from here.
-pub fn identify(name: &str) -> Option<TensorId> {
+pub(crate) fn identify(name: &str) -> Option<TensorId> {
     let (stem, suffix) = name.rsplit_once('.')?;
     let part = match suffix {
         "weight" => Part::Weight,
