@@ -381,7 +381,7 @@ MODELS = {
     "llama": lambda: llama(layers=16),
     "llama-tied-gqa": lambda: llama(layers=8, heads=8, kv_heads=2, tied=True, dtype="f16"),
     "llama-odd": lambda: llama(layers=4, d=288, ff=172, dtype="bf16"),
-    "llama-long-rows": lambda: llama(layers=2, d=2304, ff=4352),
+    "llama-long-rows": lambda: llama(layers=4, d=2304, ff=4352),
     "llama-70b": lambda: llama(layers=80, heads=16, kv_heads=2),
     "mixtral": mixtral,
     "mixtral-separate": lambda: mixtral(merged=False, dtype="f16"),
