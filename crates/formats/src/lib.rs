@@ -6,9 +6,11 @@
 #![forbid(unsafe_code)]
 
 mod gguf;
+mod imatrix;
 mod registry;
 mod safetensors;
 
 pub use gguf::{Gguf, neutral_name};
+pub use imatrix::read_importance_matrix;
 pub use registry::FORMATS;
 pub use safetensors::HuggingFace;

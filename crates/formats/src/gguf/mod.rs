@@ -13,7 +13,7 @@
 
 mod format;
 mod general;
-mod header;
+pub(crate) mod header;
 mod hyper_keys;
 mod model_id;
 mod names;
@@ -27,7 +27,7 @@ mod value;
 mod write;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
