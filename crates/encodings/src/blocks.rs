@@ -4,6 +4,7 @@
 use gravure_core::{Encoding, Error, Importance, ImportanceUse, Result};
 
 use crate::numbers::half_is_finite;
+use crate::vectorized::are_finite;
 
 /// Checks the lengths of everything handed to [`Encoding::encode`].
 pub(crate) fn check_encode(
@@ -38,13 +39,14 @@ pub(crate) fn check_encode(
 
 /// Refuses NaN and infinities, which no block of quantized weights can hold.
 pub(crate) fn check_finite(encoding: &dyn Encoding, source: &[f32]) -> Result<()> {
-    // The largest magnitude as an integer: one vector operation for each four weights.
-    let largest = source.iter().fold(0, |largest, v| largest.max(v.to_bits() as i32 & i32::MAX));
-    if largest < f32::INFINITY.to_bits() as i32 {
-        return Ok(());
-    }
+    if are_finite(source) { Ok(()) } else { Err(non_finite(encoding, source)) }
+}
+
+/// The error that names the first weight that is not finite.
+#[cold]
+pub(crate) fn non_finite(encoding: &dyn Encoding, source: &[f32]) -> Error {
     let (at, value) = source.iter().enumerate().find(|(_, v)| !v.is_finite()).unwrap_or((0, &f32::NAN));
-    Err(Error::input(format!("weight {at} of these is {value}, which {} cannot hold", encoding.id())))
+    Error::input(format!("weight {at} of these is {value}, which {} cannot hold", encoding.id()))
 }
 
 /// Encodes whole rows of blocks of `N` weights in `B` bytes. `row` is called first for each row and
@@ -89,14 +91,20 @@ pub(crate) fn decode_blocks<const N: usize, const B: usize>(
     out: &mut [f32],
     block: impl Fn(&[u8; B], &mut [f32; N]),
 ) -> Result<()> {
-    let (blocks, rest) = source.as_chunks::<B>();
-    let (weights, none) = out.as_chunks_mut::<N>();
-    if !rest.is_empty() || !none.is_empty() || blocks.len() != weights.len() {
-        let message = format!("{} bytes of {} do not hold {} weights", source.len(), encoding.id(), weights.len() * N + none.len());
-        return Err(Error::input(message));
-    }
-    for (x, y) in blocks.iter().zip(weights) {
+    check_decode::<N, B>(encoding, source, out)?;
+    for (x, y) in source.as_chunks::<B>().0.iter().zip(out.as_chunks_mut::<N>().0) {
         block(x, y);
+    }
+    Ok(())
+}
+
+/// Checks the lengths of everything handed to [`Encoding::decode`].
+pub(crate) fn check_decode<const N: usize, const B: usize>(encoding: &dyn Encoding, source: &[u8], out: &[f32]) -> Result<()> {
+    let (blocks, rest) = source.as_chunks::<B>();
+    let (weights, none) = out.as_chunks::<N>();
+    if !rest.is_empty() || !none.is_empty() || blocks.len() != weights.len() {
+        let message = format!("{} bytes of {} do not hold {} weights", source.len(), encoding.id(), out.len());
+        return Err(Error::input(message));
     }
     Ok(())
 }

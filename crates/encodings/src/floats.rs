@@ -20,6 +20,7 @@ use gravure_core::{Encoding, Error, Importance, Layout, Result};
 
 use crate::blocks::{check_encode, decode_blocks, validate_blocks};
 use crate::numbers::{bfloat_bits, bfloat_value, half_bits, half_is_finite, half_value};
+use crate::vectorized::{self, DecodeBlock, EncodeBlock};
 
 /// IEEE 754 double precision.
 #[derive(Debug)]
@@ -33,25 +34,6 @@ pub(crate) struct F16;
 /// The upper half of a single.
 #[derive(Debug)]
 pub(crate) struct Bf16;
-
-fn encode<const B: usize>(
-    encoding: &dyn Encoding,
-    source: &[f32],
-    row_length: usize,
-    importance: Importance<'_>,
-    out: &mut [u8],
-    convert: impl Fn(f32) -> [u8; B],
-) -> Result<()> {
-    check_encode(encoding, source, row_length, importance, out)?;
-    for (x, y) in source.iter().zip(out.as_chunks_mut::<B>().0) {
-        *y = convert(*x);
-    }
-    Ok(())
-}
-
-fn decode<const B: usize>(encoding: &dyn Encoding, source: &[u8], out: &mut [f32], convert: impl Fn([u8; B]) -> f32) -> Result<()> {
-    decode_blocks(encoding, source, out, |x: &[u8; B], y: &mut [f32; 1]| y[0] = convert(*x))
-}
 
 impl Encoding for F64 {
     fn id(&self) -> &'static str {
@@ -67,15 +49,29 @@ impl Encoding for F64 {
     }
 
     fn encode(&self, source: &[f32], row_length: usize, importance: Importance<'_>, out: &mut [u8]) -> Result<()> {
-        encode(self, source, row_length, importance, out, |v| f64::from(v).to_le_bytes())
+        vectorized::encode(self, source, row_length, importance, out)
     }
 
     fn decode(&self, source: &[u8], out: &mut [f32]) -> Result<()> {
-        decode(self, source, out, |b| f64::from_le_bytes(b) as f32)
+        vectorized::decode(self, source, out)
     }
 
     fn validate(&self, source: &[u8]) -> Result<()> {
         validate_blocks(self, source, |b| f64::from_le_bytes(*b).is_finite())
+    }
+}
+
+impl EncodeBlock<1, 8> for F64 {
+    #[inline(always)]
+    fn encode_block(x: &[f32; 1], y: &mut [u8; 8]) {
+        *y = f64::from(x[0]).to_le_bytes();
+    }
+}
+
+impl DecodeBlock<1, 8> for F64 {
+    #[inline(always)]
+    fn decode_block(x: &[u8; 8], y: &mut [f32; 1]) {
+        y[0] = f64::from_le_bytes(*x) as f32;
     }
 }
 
@@ -93,15 +89,29 @@ impl Encoding for F32 {
     }
 
     fn encode(&self, source: &[f32], row_length: usize, importance: Importance<'_>, out: &mut [u8]) -> Result<()> {
-        encode(self, source, row_length, importance, out, f32::to_le_bytes)
+        vectorized::encode(self, source, row_length, importance, out)
     }
 
     fn decode(&self, source: &[u8], out: &mut [f32]) -> Result<()> {
-        decode(self, source, out, f32::from_le_bytes)
+        vectorized::decode(self, source, out)
     }
 
     fn validate(&self, source: &[u8]) -> Result<()> {
         validate_blocks(self, source, |b| f32::from_le_bytes(*b).is_finite())
+    }
+}
+
+impl EncodeBlock<1, 4> for F32 {
+    #[inline(always)]
+    fn encode_block(x: &[f32; 1], y: &mut [u8; 4]) {
+        *y = x[0].to_le_bytes();
+    }
+}
+
+impl DecodeBlock<1, 4> for F32 {
+    #[inline(always)]
+    fn decode_block(x: &[u8; 4], y: &mut [f32; 1]) {
+        y[0] = f32::from_le_bytes(*x);
     }
 }
 
@@ -119,15 +129,29 @@ impl Encoding for F16 {
     }
 
     fn encode(&self, source: &[f32], row_length: usize, importance: Importance<'_>, out: &mut [u8]) -> Result<()> {
-        encode(self, source, row_length, importance, out, |v| half_bits(v).to_le_bytes())
+        vectorized::encode(self, source, row_length, importance, out)
     }
 
     fn decode(&self, source: &[u8], out: &mut [f32]) -> Result<()> {
-        decode(self, source, out, |b| half_value(u16::from_le_bytes(b)))
+        vectorized::decode(self, source, out)
     }
 
     fn validate(&self, source: &[u8]) -> Result<()> {
         validate_blocks(self, source, |b| half_is_finite(u16::from_le_bytes(*b)))
+    }
+}
+
+impl EncodeBlock<1, 2> for F16 {
+    #[inline(always)]
+    fn encode_block(x: &[f32; 1], y: &mut [u8; 2]) {
+        *y = half_bits(x[0]).to_le_bytes();
+    }
+}
+
+impl DecodeBlock<1, 2> for F16 {
+    #[inline(always)]
+    fn decode_block(x: &[u8; 2], y: &mut [f32; 1]) {
+        y[0] = half_value(u16::from_le_bytes(*x));
     }
 }
 
@@ -145,15 +169,29 @@ impl Encoding for Bf16 {
     }
 
     fn encode(&self, source: &[f32], row_length: usize, importance: Importance<'_>, out: &mut [u8]) -> Result<()> {
-        encode(self, source, row_length, importance, out, |v| bfloat_bits(v).to_le_bytes())
+        vectorized::encode(self, source, row_length, importance, out)
     }
 
     fn decode(&self, source: &[u8], out: &mut [f32]) -> Result<()> {
-        decode(self, source, out, |b| bfloat_value(u16::from_le_bytes(b)))
+        vectorized::decode(self, source, out)
     }
 
     fn validate(&self, source: &[u8]) -> Result<()> {
         validate_blocks(self, source, |b| bfloat_value(u16::from_le_bytes(*b)).is_finite())
+    }
+}
+
+impl EncodeBlock<1, 2> for Bf16 {
+    #[inline(always)]
+    fn encode_block(x: &[f32; 1], y: &mut [u8; 2]) {
+        *y = bfloat_bits(x[0]).to_le_bytes();
+    }
+}
+
+impl DecodeBlock<1, 2> for Bf16 {
+    #[inline(always)]
+    fn decode_block(x: &[u8; 2], y: &mut [f32; 1]) {
+        y[0] = bfloat_value(u16::from_le_bytes(*x));
     }
 }
 
@@ -240,7 +278,7 @@ impl Encoding for Float8 {
 
     fn decode(&self, source: &[u8], out: &mut [f32]) -> Result<()> {
         let values: [f32; 256] = std::array::from_fn(|byte| self.value(byte as u8));
-        decode(self, source, out, |[byte]| values[usize::from(byte)])
+        decode_blocks(self, source, out, |x: &[u8; 1], y: &mut [f32; 1]| y[0] = values[usize::from(x[0])])
     }
 
     fn validate(&self, source: &[u8]) -> Result<()> {

@@ -30,5 +30,6 @@ mod registry;
 mod search;
 mod small_blocks;
 mod super_blocks;
+mod vectorized;
 
 pub use registry::ENCODINGS;

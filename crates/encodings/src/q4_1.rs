@@ -10,10 +10,11 @@
 
 use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
 
-use crate::blocks::{decode_blocks, encode_rows, validate_scales};
-use crate::numbers::{half_bits, half_value};
+use crate::blocks::{encode_rows, validate_scales};
+use crate::numbers::{floor_positive, half_bits, half_value};
 use crate::search::{AffineSearch, Penalty, affine, error_weights};
 use crate::small_blocks::{mean_of_squares, pack_nibbles, range, unpack_nibbles};
+use crate::vectorized::{self, DecodeBlock, EncodeBlock};
 
 /// Weights in a block.
 const N: usize = 32;
@@ -44,22 +45,17 @@ impl Encoding for Q4_1 {
     }
 
     fn encode(&self, source: &[f32], row_length: usize, importance: Importance<'_>, out: &mut [u8]) -> Result<()> {
-        let variance = |row: &[f32]| if importance.is_some() { mean_of_squares(row) } else { 0.0 };
-        encode_rows(self, source, row_length, importance, out, variance, |x, importance, variance, y| match importance {
-            None => encode_block(x, y),
-            Some(importance) => encode_block_weighted(x, &error_weights(x, importance, variance), y),
+        if importance.is_none() {
+            return vectorized::encode(self, source, row_length, importance, out);
+        }
+        encode_rows(self, source, row_length, importance, out, mean_of_squares, |x, importance, variance, y| {
+            let weights = importance.map_or([1.0; N], |importance| error_weights(x, importance, variance));
+            encode_block_weighted(x, &weights, y);
         })
     }
 
     fn decode(&self, source: &[u8], out: &mut [f32]) -> Result<()> {
-        decode_blocks(self, source, out, |x: &[u8; B], y: &mut [f32; N]| {
-            let d = half_value(u16::from_le_bytes([x[0], x[1]]));
-            let m = half_value(u16::from_le_bytes([x[2], x[3]]));
-            let codes = unpack_nibbles(&x[4..]);
-            for i in 0..N {
-                y[i] = f32::from(codes[i]) * d + m;
-            }
-        })
+        vectorized::decode(self, source, out)
     }
 
     fn validate(&self, source: &[u8]) -> Result<()> {
@@ -67,21 +63,35 @@ impl Encoding for Q4_1 {
     }
 }
 
-/// The range is divided evenly.
-#[inline(always)]
-fn encode_block(x: &[f32; N], y: &mut [u8; B]) {
-    let (low, high) = range(x);
-    let d = (high - low) / 15.0;
-    let inverse = if d != 0.0 { 1.0 / d } else { 0.0 };
-    y[..2].copy_from_slice(&half_bits(d).to_le_bytes());
-    y[2..4].copy_from_slice(&half_bits(low).to_le_bytes());
-    if inverse.is_infinite() {
-        // The scale is below 2^-128; the reference's conversion of infinity to a byte gives zero.
-        y[4..].fill(0);
-        return;
+impl EncodeBlock<N, B> for Q4_1 {
+    /// The range is divided evenly.
+    #[inline(always)]
+    fn encode_block(x: &[f32; N], y: &mut [u8; B]) {
+        let (low, high) = range(x);
+        let d = (high - low) / 15.0;
+        let inverse = if d != 0.0 { 1.0 / d } else { 0.0 };
+        y[..2].copy_from_slice(&half_bits(d).to_le_bytes());
+        y[2..4].copy_from_slice(&half_bits(low).to_le_bytes());
+        if inverse.is_infinite() {
+            // The scale is below 2^-128; the reference's conversion of infinity to a byte gives zero.
+            y[4..].fill(0);
+            return;
+        }
+        let codes: [u8; N] = std::array::from_fn(|i| floor_positive((x[i] - low) * inverse + 0.5).min(15));
+        pack_nibbles(&codes, &mut y[4..]);
     }
-    let codes: [u8; N] = std::array::from_fn(|i| (((x[i] - low) * inverse + 0.5) as i32).min(15) as u8);
-    pack_nibbles(&codes, &mut y[4..]);
+}
+
+impl DecodeBlock<N, B> for Q4_1 {
+    #[inline(always)]
+    fn decode_block(x: &[u8; B], y: &mut [f32; N]) {
+        let d = half_value(u16::from_le_bytes([x[0], x[1]]));
+        let m = half_value(u16::from_le_bytes([x[2], x[3]]));
+        let codes = unpack_nibbles(&x[4..]);
+        for i in 0..N {
+            y[i] = f32::from(codes[i]) * d + m;
+        }
+    }
 }
 
 /// Scale and minimum that a weighted search finds.

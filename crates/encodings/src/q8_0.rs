@@ -10,9 +10,10 @@
 
 use gravure_core::{Encoding, Importance, Layout, Result};
 
-use crate::blocks::{decode_blocks, encode_blocks, validate_scales};
-use crate::numbers::{half_bits, half_value};
+use crate::blocks::validate_scales;
+use crate::numbers::{half_bits, half_value, round_half_away};
 use crate::small_blocks::range;
+use crate::vectorized::{self, DecodeBlock, EncodeBlock};
 
 /// Weights in a block.
 const N: usize = 32;
@@ -37,16 +38,11 @@ impl Encoding for Q8_0 {
     }
 
     fn encode(&self, source: &[f32], row_length: usize, importance: Importance<'_>, out: &mut [u8]) -> Result<()> {
-        encode_blocks(self, source, row_length, importance, out, |x, _, y| encode_block(x, y))
+        vectorized::encode(self, source, row_length, importance, out)
     }
 
     fn decode(&self, source: &[u8], out: &mut [f32]) -> Result<()> {
-        decode_blocks(self, source, out, |x: &[u8; B], y: &mut [f32; N]| {
-            let d = half_value(u16::from_le_bytes([x[0], x[1]]));
-            for i in 0..N {
-                y[i] = f32::from(x[2 + i] as i8) * d;
-            }
-        })
+        vectorized::decode(self, source, out)
     }
 
     fn validate(&self, source: &[u8]) -> Result<()> {
@@ -54,47 +50,31 @@ impl Encoding for Q8_0 {
     }
 }
 
-#[inline(always)]
-fn encode_block(x: &[f32; N], y: &mut [u8; B]) {
-    let (low, high) = range(x);
-    let magnitude = if high > -low { high } else { -low }.abs();
-    let d = magnitude / 127.0;
-    let inverse = if d != 0.0 { 1.0 / d } else { 0.0 };
-    y[..2].copy_from_slice(&half_bits(d).to_le_bytes());
-    if inverse.is_infinite() {
-        // The scale is below 2^-128; the reference's conversion of infinity to a byte gives zero.
-        y[2..].fill(0);
-        return;
-    }
-    for i in 0..N {
-        y[2 + i] = round_half_away(x[i] * inverse) as u8;
-    }
-}
-
-/// The nearest integer, halves away from zero, for magnitudes below 2^22. Adding the float before
-/// one half and truncating is exact there, and becomes vector code, unlike a call to `round`.
-#[inline(always)]
-fn round_half_away(value: f32) -> i32 {
-    const BEFORE_HALF: f32 = 0.5f32.next_down();
-    (value + BEFORE_HALF.copysign(value)) as i32
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rounding_equals_the_library_function() {
-        for bits in (0..0x4380_0000u32).step_by(97) {
-            let value = f32::from_bits(bits);
-            assert_eq!(round_half_away(value), value.round() as i32, "{value:e}");
-            assert_eq!(round_half_away(-value), -(value.round() as i32), "{value:e}");
+impl EncodeBlock<N, B> for Q8_0 {
+    #[inline(always)]
+    fn encode_block(x: &[f32; N], y: &mut [u8; B]) {
+        let (low, high) = range(x);
+        let magnitude = if high > -low { high } else { -low }.abs();
+        let d = magnitude / 127.0;
+        let inverse = if d != 0.0 { 1.0 / d } else { 0.0 };
+        y[..2].copy_from_slice(&half_bits(d).to_le_bytes());
+        if inverse.is_infinite() {
+            // The scale is below 2^-128; the reference's conversion of infinity to a byte gives zero.
+            y[2..].fill(0);
+            return;
         }
-        for half in 0..512 {
-            let value = half as f32 / 2.0;
-            for near in [value.next_down(), value, value.next_up()] {
-                assert_eq!(round_half_away(near), near.round() as i32, "{near:e}");
-            }
+        for i in 0..N {
+            y[2 + i] = round_half_away(x[i] * inverse);
+        }
+    }
+}
+
+impl DecodeBlock<N, B> for Q8_0 {
+    #[inline(always)]
+    fn decode_block(x: &[u8; B], y: &mut [f32; N]) {
+        let d = half_value(u16::from_le_bytes([x[0], x[1]]));
+        for i in 0..N {
+            y[i] = f32::from(x[2 + i] as i8) * d;
         }
     }
 }

@@ -20,20 +20,26 @@ pub(crate) fn signed_extreme(x: &[f32; 32]) -> f32 {
     if high >= -low { high } else { low }
 }
 
-/// Smallest and largest of finite weights.
+/// Smallest and largest of finite weights; where
+/// the smallest is a zero, with the sign of the first one (and so the largest, where all are).
 #[inline(always)]
 pub(crate) fn range(x: &[f32; 32]) -> (f32, f32) {
-    // Lanes first: eight running extremes are two vector registers, one would be a chain of 32.
-    let (mut low, mut high) = ([f32::MAX; 8], [-f32::MAX; 8]);
-    for lanes in x.as_chunks::<8>().0 {
-        for i in 0..8 {
-            low[i] = if lanes[i] < low[i] { lanes[i] } else { low[i] };
-            high[i] = if lanes[i] > high[i] { lanes[i] } else { high[i] };
+    let lesser = |a: f32, b: f32| if a < b { a } else { b };
+    let greater = |a: f32, b: f32| if a > b { a } else { b };
+    // Halving instead of a chain of 32: the order does not matter for finite numbers.
+    let mut low: [f32; 16] = std::array::from_fn(|i| lesser(x[i], x[i + 16]));
+    let mut high: [f32; 16] = std::array::from_fn(|i| greater(x[i], x[i + 16]));
+    for half in [8, 4, 2, 1] {
+        for i in 0..half {
+            low[i] = lesser(low[i], low[i + half]);
+            high[i] = greater(high[i], high[i + half]);
         }
     }
-    let least = low.iter().fold(f32::MAX, |a, &b| if b < a { b } else { a });
-    let most = high.iter().fold(-f32::MAX, |a, &b| if b > a { b } else { a });
-    (least, most)
+    if low[0] == 0.0 {
+        low[0] = x.iter().copied().find(|&v| v == 0.0).unwrap_or(low[0]);
+        high[0] = if high[0] == 0.0 { low[0] } else { high[0] };
+    }
+    (low[0], high[0])
 }
 
 /// Packs 32 codes of four bits: code `i` in the low half of byte `i`, code `i + 16` in the high.
@@ -58,7 +64,13 @@ pub(crate) fn unpack_nibbles(bytes: &[u8]) -> [u8; 32] {
 /// The fifth bits of 32 codes, code `i` at bit `i`.
 #[inline(always)]
 pub(crate) fn fifth_bits(codes: &[u8; 32]) -> u32 {
-    codes.iter().enumerate().fold(0, |bits, (i, &code)| bits | u32::from(code >> 4 & 1) << i)
+    let mut out = [0; 4];
+    for (byte, eight) in out.iter_mut().zip(codes.as_chunks::<8>().0) {
+        // Each lowest bit of eight bytes is moved to its place in the top byte; no two meet.
+        let bits = u64::from_le_bytes(*eight) >> 4 & 0x0101_0101_0101_0101;
+        *byte = (bits.wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8;
+    }
+    u32::from_le_bytes(out)
 }
 
 /// Adds the fifth bits to codes of four.
@@ -66,5 +78,35 @@ pub(crate) fn fifth_bits(codes: &[u8; 32]) -> u32 {
 pub(crate) fn add_fifth_bits(codes: &mut [u8; 32], bits: u32) {
     for (i, code) in codes.iter_mut().enumerate() {
         *code |= ((bits >> i & 1) as u8) << 4;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fifth_bits_are_gathered_and_spread() {
+        let codes: [u8; 32] = std::array::from_fn(|i| (i * 13 % 32) as u8);
+        let expected = codes.iter().enumerate().fold(0, |bits, (i, &code)| bits | u32::from(code >> 4) << i);
+        assert_eq!(fifth_bits(&codes), expected);
+        let mut low = codes.map(|code| code & 15);
+        add_fifth_bits(&mut low, expected);
+        assert_eq!(low, codes);
+    }
+
+    #[test]
+    fn the_first_of_equal_magnitudes_gives_the_sign() {
+        let mut x = [0.25; 32];
+        assert_eq!(signed_extreme(&x), 0.25);
+        (x[3], x[20]) = (-1.0, 1.0);
+        assert_eq!(signed_extreme(&x), -1.0);
+        (x[2], x[20]) = (1.0, 0.0);
+        assert_eq!(signed_extreme(&x), 1.0);
+        assert_eq!(range(&x), (-1.0, 1.0));
+        x = [0.0; 32];
+        x[0] = -0.0;
+        assert!(range(&x).0.is_sign_negative() && range(&x).1.is_sign_negative());
+        assert!(signed_extreme(&x).is_sign_positive());
     }
 }

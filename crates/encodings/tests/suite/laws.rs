@@ -7,8 +7,23 @@ use gravure_core::ImportanceUse;
 use gravure_encodings::ENCODINGS;
 
 /// Files that are no encoding: the registry, walks over blocks, searches, tables.
-const SHARED: &[&str] =
-    &["blocks", "codebooks", "iq4_levels", "lanes", "lib", "numbers", "registry", "search", "small_blocks", "super_blocks", "ternary"];
+const SHARED: &[&str] = &[
+    "blocks",
+    "codebooks",
+    "iq1_search",
+    "iq4_levels",
+    "iq_lattice",
+    "iq_search",
+    "lanes",
+    "lib",
+    "numbers",
+    "registry",
+    "search",
+    "small_blocks",
+    "super_blocks",
+    "ternary",
+    "vectorized",
+];
 
 #[test]
 fn ids_are_unique_and_lower_case() {

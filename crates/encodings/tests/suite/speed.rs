@@ -27,7 +27,10 @@ fn speed() {
     let source: Vec<f32> = (0..64 * COLUMNS).map(|_| random.bell() * 0.02).collect();
     let columns: Vec<f32> = (0..COLUMNS).map(|_| random.uniform()).collect();
     let mut copy = vec![0.0; source.len()];
-    println!("copy of f32: {:.3} ns/weight", nanoseconds(source.len(), || copy.copy_from_slice(std::hint::black_box(&source))));
+    println!(
+        "copy of f32: {:.3} ns/weight",
+        nanoseconds(source.len(), || std::hint::black_box(&mut copy).copy_from_slice(std::hint::black_box(&source)))
+    );
     println!("{:10} {:>10} {:>10} {:>10}", "encoding", "encode", "important", "decode");
     for encoding in ENCODINGS.iter().filter(|e| e.can_encode() && !e.is_integer()) {
         let mut bytes = vec![0; encoding.row_bytes(source.len() as u64).unwrap() as usize];
