@@ -1,1 +1,44 @@
-fn main() {}
+//! The command line: a thin skin over the facade. Each verb is one file.
+
+mod args;
+mod arguments;
+mod printer;
+mod progress;
+mod verbs;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Verb};
+use printer::Printer;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            let code = if e.use_stderr() { gravure::ErrorKind::Request.exit_code() } else { 0 };
+            let _ = e.print();
+            return ExitCode::from(code);
+        }
+    };
+    let printer = Printer::new(&cli.global);
+    progress::stop_on_interrupt();
+    let result = match cli.verb {
+        Verb::Inspect(args) => verbs::inspect::run(&args, &printer),
+        Verb::Convert(args) => verbs::convert::run(&args, &printer),
+        Verb::Quantize(args) => verbs::quantize::run(&args, &printer),
+        Verb::Plan(args) => verbs::plan::run(&args, &printer),
+        Verb::Scan(args) => verbs::scan::run(&args, &printer),
+        Verb::Encodings(args) => verbs::encodings::run(&args, &printer),
+        Verb::Completions(args) => verbs::completions::run(&args, &printer),
+        Verb::Doctor(args) => verbs::doctor::run(&args, &printer),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            printer.error(&error);
+            ExitCode::from(error.kind().exit_code())
+        }
+    }
+}

@@ -1,1 +1,28 @@
-//! gravure
+//! The facade: one function and one request struct for each thing a user does.
+//!
+//! Skins (command line, server, Python) call this crate and nothing below it.
+#![forbid(unsafe_code)]
+
+mod catalog;
+mod doctor;
+mod execute;
+mod inspect;
+mod observer;
+mod open;
+mod output;
+mod quantize;
+mod scan;
+mod translate;
+
+pub use catalog::catalog;
+pub use doctor::{Check, DoctorReport, doctor};
+pub use gravure_base::{Error, ErrorKind, Limits, Result, ResultExt};
+pub use gravure_core::{Artifact, ArtifactFile, Catalog, Encoding, Format, ImportanceUse, Metadata, Model, Note, Plan, PlanEntry, Value};
+pub use gravure_planner::mixtures;
+pub use gravure_planner::uniform::Uniform;
+pub use inspect::{Inspection, TensorLine, WouldWeigh, inspect};
+pub use observer::{Observer, Quiet};
+pub use open::{OpenRequest, open};
+pub use output::Split;
+pub use quantize::{Outcome, PlanSource, QuantizePlan, QuantizeRequest, TensorOutcome, plan_quantize, quantize};
+pub use scan::{Finding, ScanReport, Severity, scan};

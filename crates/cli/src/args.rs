@@ -1,0 +1,56 @@
+//! What was typed: one derived struct for each verb.
+
+use clap::{Parser, Subcommand};
+
+use crate::verbs;
+
+/// Gravure takes a trained model in any common format and prints it for the edge.
+#[derive(Debug, Parser)]
+#[command(name = "gravure", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 a gate or scan failed, 64 wrong request, 65 malformed input, 66 not found, \
+69 unsupported, 70 a bug of ours, 73 a limit, 74 disk or machine, 130 interrupted.";
+
+/// Options of every verb.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Global {
+    /// Print one JSON document instead of text (schema: docs/json.md)
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Worker threads [default: one for each core]
+    #[arg(long, short = 't', global = true, default_value_t = 0, hide_default_value = true)]
+    pub(crate) threads: usize,
+    /// Say less: errors only
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// Say more
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Show what is in a model and what it would weigh in each encoding
+    Inspect(verbs::inspect::Args),
+    /// Convert between formats and float types
+    Convert(verbs::convert::Args),
+    /// Quantize a model of any format, in one step
+    Quantize(verbs::quantize::Args),
+    /// Show what quantize would do: every tensor, the reasons, the exact size
+    Plan(verbs::plan::Args),
+    /// Check whether a file is safe and well-formed
+    Scan(verbs::scan::Args),
+    /// List the encodings and mixtures
+    Encodings(verbs::encodings::Args),
+    /// Print a completion script for a shell
+    Completions(verbs::completions::Args),
+    /// Check what this machine offers
+    Doctor(verbs::doctor::Args),
+}

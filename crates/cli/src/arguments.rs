@@ -1,0 +1,77 @@
+//! Values that need more than a number: sizes, metadata overrides.
+
+use gravure::{Error, Result, Value};
+
+/// A size such as `123456B`, `400MB`, `1.5GiB`, `300M`, `2G` (`M` and `G` are powers of 1000, as in
+/// llama.cpp's split options).
+pub(crate) fn size(text: &str) -> Result<u64> {
+    let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(at);
+    let factor: f64 = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "k" | "kb" => 1e3,
+        "m" | "mb" => 1e6,
+        "g" | "gb" => 1e9,
+        "t" | "tb" => 1e12,
+        "kib" => 1024.0,
+        "mib" => 1_048_576.0,
+        "gib" => 1_073_741_824.0,
+        _ => return Err(not_a_size(text)),
+    };
+    let bytes = number.parse::<f64>().map_err(|_| not_a_size(text))? * factor;
+    if !(1.0..9e18).contains(&bytes) {
+        return Err(not_a_size(text));
+    }
+    Ok(bytes as u64)
+}
+
+fn not_a_size(text: &str) -> Error {
+    Error::request(format!("`{text}` is not a size")).help("write 123456B, 400MB, 1.5GiB or 2G")
+}
+
+/// `KEY=TYPE:VALUE` with a type of `int`, `float`, `bool` or `str`. Whole numbers are stored as `u32` and floats
+/// as `f32`, as llama-quantize does.
+pub(crate) fn override_kv(text: &str) -> Result<(String, Value)> {
+    let wrong = |what: &str| {
+        Error::request(format!("`{text}`: {what}")).help("write --override-kv KEY=TYPE:VALUE with a type of int, float, bool or str")
+    };
+    let (key, rest) = text.split_once('=').ok_or_else(|| wrong("there is no `=`"))?;
+    let (kind, value) = rest.split_once(':').ok_or_else(|| wrong("there is no type"))?;
+    let value = match kind {
+        "int" => {
+            let number: i64 = value.parse().map_err(|_| wrong("the value is not a whole number"))?;
+            Value::U32(u32::try_from(number.unsigned_abs()).map_err(|_| wrong("the value does not fit in 32 bits"))?)
+        }
+        "float" => Value::F32(value.parse::<f64>().map_err(|_| wrong("the value is not a number"))? as f32),
+        "bool" => Value::Bool(value.parse().map_err(|_| wrong("the value is neither true nor false"))?),
+        "str" => Value::String(value.to_owned()),
+        _ => return Err(wrong("the type is unknown")),
+    };
+    if key.is_empty() {
+        return Err(wrong("the key is empty"));
+    }
+    Ok((key.to_owned(), value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_in_every_usual_spelling() {
+        for (text, bytes) in [("123456B", 123_456), ("400MB", 400_000_000), ("1.5GiB", 1_610_612_736), ("2G", 2_000_000_000), ("7", 7)] {
+            assert_eq!(size(text).unwrap(), bytes, "{text}");
+        }
+        for text in ["", "MB", "12XB", "-3MB", "1e400", "nan"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn overrides_are_typed() {
+        assert_eq!(override_kv("a.b=int:7").unwrap(), ("a.b".into(), Value::U32(7)));
+        assert_eq!(override_kv("a=str:x=y:z").unwrap(), ("a".into(), Value::String("x=y:z".into())));
+        assert!(override_kv("a=int:x").is_err());
+        assert!(override_kv("a").is_err());
+    }
+}

@@ -1,0 +1,10 @@
+//! One file for each verb.
+
+pub(crate) mod completions;
+pub(crate) mod convert;
+pub(crate) mod doctor;
+pub(crate) mod encodings;
+pub(crate) mod inspect;
+pub(crate) mod plan;
+pub(crate) mod quantize;
+pub(crate) mod scan;

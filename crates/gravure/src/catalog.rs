@@ -1,0 +1,15 @@
+//! The registries of this build, in one value.
+
+use gravure_core::Catalog;
+
+/// All encodings, formats and architectures that this build knows.
+pub fn catalog() -> &'static Catalog {
+    static CATALOG: Catalog = Catalog {
+        encodings: gravure_encodings::ENCODINGS,
+        plane_encodings: &[],
+        methods: gravure_methods::registry::METHODS,
+        formats: gravure_formats::FORMATS,
+        architectures: gravure_archs::ARCHITECTURES,
+    };
+    &CATALOG
+}

@@ -1,0 +1,223 @@
+//! Decoding and encoding of row chunks on several threads, handed on in order.
+//!
+//! Bounded memory: a chunk holds about 128 Ki weights (half a MiB as `f32`, so that decoding and
+//! encoding meet in the second-level cache), and no thread runs more than a fixed window of chunks
+//! ahead of the writer. Bytes do not depend on the number of threads: rows are independent.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use gravure_base::{Error, ErrorKind, Result};
+use gravure_core::{ChunkStream, Encoding, Method, Tensor};
+
+use crate::Observer;
+
+/// Weights in a chunk, unless one row is longer.
+const CHUNK_WEIGHTS: u64 = 128 << 10;
+/// What the program itself takes: code, thread stacks, tables, a tokenizer.
+const PROGRAM_BYTES: u64 = 48 << 20;
+/// Largest encoded chunk.
+const CHUNK_BYTES: u64 = 8 << 20;
+
+/// The work for one tensor of the output.
+#[derive(Debug, Clone)]
+pub(crate) struct Job {
+    /// Where the weights come from, in the output's orientation.
+    pub(crate) source: Tensor,
+    /// Encoding in the output.
+    pub(crate) target: &'static dyn Encoding,
+    /// Who chooses the values; `None` to keep the source's bytes.
+    pub(crate) method: Option<&'static dyn Method>,
+    /// Importance by matrix of the tensor: one slice of the row length for each (expert), or none.
+    pub(crate) importance: Option<Vec<f32>>,
+}
+
+impl Job {
+    fn rows_per_chunk(&self) -> u64 {
+        let row = self.source.shape.row_length().max(1);
+        let row_bytes = self.target.row_bytes(row).unwrap_or(u64::MAX).max(1);
+        let wanted = self.source.data.rows_at_once().unwrap_or_else(|| (CHUNK_WEIGHTS / row).max(1));
+        wanted.min((CHUNK_BYTES / row_bytes).max(1)).max(1)
+    }
+
+    /// The importance of the matrix that `row` belongs to, and the first row behind that matrix.
+    fn importance_at(&self, row: u64) -> (Option<&[f32]>, u64) {
+        let rows = self.source.shape.rows();
+        let Some(all) = &self.importance else { return (None, rows) };
+        let columns = self.source.shape.row_length() as usize;
+        let matrices = (all.len() / columns.max(1)).max(1) as u64;
+        let rows_each = (rows / matrices).max(1);
+        let matrix = (row / rows_each).min(matrices - 1);
+        let start = matrix as usize * columns;
+        (Some(&all[start..start + columns]), if matrix + 1 == matrices { rows } else { (matrix + 1) * rows_each })
+    }
+
+    fn encode(&self, rows: Range<u64>, buffers: &mut Buffers) -> Result<Vec<u8>> {
+        let mut out = Vec::new();
+        let Some(method) = self.method else {
+            self.source.data.read_rows(rows, &mut out)?;
+            return Ok(out);
+        };
+        let columns = self.source.shape.row_length();
+        let row_bytes = self.target.row_bytes(columns)? as usize;
+        self.source.decode_rows(rows.clone(), &mut buffers.encoded, &mut buffers.weights)?;
+        out.resize((rows.end - rows.start) as usize * row_bytes, 0);
+        let mut at = rows.start;
+        while at < rows.end {
+            let (importance, matrix_end) = self.importance_at(at);
+            let end = matrix_end.min(rows.end);
+            let span = (at - rows.start) as usize..(end - rows.start) as usize;
+            let weights = &buffers.weights[span.start * columns as usize..span.end * columns as usize];
+            method.encode(self.target, weights, columns as usize, importance, &mut out[span.start * row_bytes..span.end * row_bytes])?;
+            at = end;
+        }
+        Ok(out)
+    }
+}
+
+#[derive(Default)]
+struct Buffers {
+    encoded: Vec<u8>,
+    weights: Vec<f32>,
+}
+
+/// One unit of work: some rows of one tensor.
+#[derive(Debug, Clone)]
+struct Chunk {
+    job: usize,
+    rows: Range<u64>,
+}
+
+/// Streams the encoded bytes of `jobs`.
+pub(crate) struct Executor<'a> {
+    pub(crate) jobs: &'a [Job],
+    pub(crate) threads: usize,
+    pub(crate) observer: &'a dyn Observer,
+}
+
+struct Shared {
+    finished: Mutex<State>,
+    changed: Condvar,
+    next: AtomicUsize,
+    stop: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    ready: BTreeMap<usize, Result<Vec<u8>>>,
+    /// Chunks handed to the sink so far.
+    taken: usize,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.finished.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Releases the workers however the writer leaves.
+struct StopOnDrop<'a>(&'a Shared);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.stop.store(true, Ordering::Relaxed);
+        let _state = self.0.lock();
+        self.0.changed.notify_all();
+    }
+}
+
+impl ChunkStream for Executor<'_> {
+    fn stream(&self, first: usize, sink: &mut dyn FnMut(usize, &[u8]) -> Result<()>) -> Result<()> {
+        let chunks = self.chunks(first);
+        let threads = self.threads.clamp(1, chunks.len().max(1));
+        let window = window(threads);
+        let shared =
+            Shared { finished: Mutex::default(), changed: Condvar::new(), next: AtomicUsize::new(0), stop: AtomicBool::new(false) };
+        std::thread::scope(|scope| {
+            let _stop = StopOnDrop(&shared);
+            for _ in 0..threads {
+                scope.spawn(|| self.work(&chunks, &shared, window));
+            }
+            for (index, chunk) in chunks.iter().enumerate() {
+                let bytes = take(&shared, index)?;
+                let job = &self.jobs[chunk.job];
+                let bytes = bytes.map_err(|e| e.at_item(&*job.source.name))?;
+                sink(chunk.job, &bytes)?;
+                let row_bytes = job.source.encoding.row_bytes(job.source.shape.row_length()).unwrap_or(0);
+                self.observer.advance(&job.source.name, row_bytes * (chunk.rows.end - chunk.rows.start));
+                if self.observer.cancelled() {
+                    return Err(Error::new(ErrorKind::Interrupted, "stopped by the user"));
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Chunks that workers may run ahead of the writer.
+fn window(threads: usize) -> usize {
+    threads * 3 + 1
+}
+
+impl Executor<'_> {
+    /// Upper estimate of the resident memory of a run in bytes, headers and program included.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let largest = |size: &dyn Fn(&Job) -> u64| self.jobs.iter().map(size).max().unwrap_or(0);
+        let row = |job: &Job| job.source.shape.row_length();
+        let encoded = largest(&|j| j.rows_per_chunk() * j.target.row_bytes(row(j)).unwrap_or(0));
+        let read = largest(&|j| j.rows_per_chunk() * j.source.encoding.row_bytes(row(j)).unwrap_or(0));
+        let weights = largest(&|j| j.rows_per_chunk() * row(j) * 4);
+        let threads = self.threads as u64;
+        PROGRAM_BYTES + threads * (2 * read + weights) + (window(self.threads) as u64 + threads) * encoded
+    }
+
+    fn chunks(&self, first: usize) -> Vec<Chunk> {
+        let mut chunks = Vec::new();
+        for (job, work) in self.jobs.iter().enumerate().skip(first) {
+            let (rows, step) = (work.source.shape.rows(), work.rows_per_chunk());
+            let mut at = 0;
+            while at < rows {
+                let end = (at + step).min(rows);
+                chunks.push(Chunk { job, rows: at..end });
+                at = end;
+            }
+        }
+        chunks
+    }
+
+    fn work(&self, chunks: &[Chunk], shared: &Shared, window: usize) {
+        let mut buffers = Buffers::default();
+        loop {
+            let index = shared.next.fetch_add(1, Ordering::Relaxed);
+            let Some(chunk) = chunks.get(index) else { return };
+            let mut state = shared.lock();
+            while index >= state.taken + window && !shared.stop.load(Ordering::Relaxed) {
+                state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            drop(state);
+            if shared.stop.load(Ordering::Relaxed) {
+                return;
+            }
+            let job = &self.jobs[chunk.job];
+            // A panic in a worker is a bug of ours; it must end the run with a message, not hang the writer.
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job.encode(chunk.rows.clone(), &mut buffers)))
+                .unwrap_or_else(|_| Err(Error::bug(format!("encoding to {} panicked", job.target.id()))));
+            shared.lock().ready.insert(index, result);
+            shared.changed.notify_all();
+        }
+    }
+}
+
+fn take(shared: &Shared, index: usize) -> Result<Result<Vec<u8>>> {
+    let mut state = shared.lock();
+    loop {
+        if let Some(result) = state.ready.remove(&index) {
+            state.taken = index + 1;
+            shared.changed.notify_all();
+            return Ok(result);
+        }
+        state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+    }
+}

@@ -1,0 +1,95 @@
+//! Checks before any work is done: may this output be written, and is there room?
+
+use std::path::{Path, PathBuf};
+
+use gravure_base::{Error, ErrorKind, Result, Sha256, Storage};
+use gravure_core::{Format, Model, WriteRequest};
+
+use crate::catalog;
+
+/// Space left free on the disk beyond the output itself.
+const SLACK_BYTES: u64 = 1 << 20;
+
+/// How the output is cut into files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Split {
+    /// One file, or what the format does by itself.
+    #[default]
+    Single,
+    /// As many files as the source has.
+    Keep,
+    /// Files of at most this many bytes.
+    MaxBytes(u64),
+    /// Files of at most this many tensors.
+    MaxTensors(u64),
+}
+
+/// The format to write: the one named, else the one whose extension the target has, else the
+/// registry's first.
+pub(crate) fn target_format(target: &Path, named: Option<&str>) -> Result<&'static dyn Format> {
+    if let Some(id) = named {
+        return catalog().format(id);
+    }
+    let extension = target.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
+    let by_extension = catalog().formats.iter().copied().find(|f| f.extension().is_some() && f.extension() == extension.as_deref());
+    by_extension.or_else(|| catalog().formats.first().copied()).ok_or_else(|| Error::bug("no format is registered"))
+}
+
+pub(crate) fn write_request(target: &Path, storage: std::sync::Arc<dyn Storage>, split: Split, model: &Model) -> WriteRequest {
+    let (max_file_bytes, max_file_tensors) = match split {
+        Split::Single => (None, None),
+        Split::MaxBytes(bytes) => (Some(bytes), None),
+        Split::MaxTensors(count) => (None, Some(count)),
+        Split::Keep => {
+            let files = model.source.files.len() as u64;
+            (None, (files > 1).then(|| (model.tensors.len() as u64).div_ceil(files)))
+        }
+    };
+    WriteRequest { path: target.to_owned(), storage, fingerprint: None, max_file_bytes, max_file_tensors }
+}
+
+/// Refuses a target that is the source, whose folder is missing, that is a folder where a file is to
+/// be written, or for which the disk is too small.
+pub(crate) fn check_target(format: &dyn Format, model: &Model, request: &WriteRequest, files: &[(String, u64)]) -> Result<()> {
+    let target = &request.path;
+    let folder = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        return Err(Error::new(ErrorKind::NotFound, "the folder of the output does not exist").in_file(folder).help("create it first"));
+    }
+    let real = |p: &Path| -> Option<PathBuf> { std::fs::canonicalize(p).ok() };
+    let source_files = model.source.files.iter().map(PathBuf::as_path).chain([model.source.path.as_path()]);
+    if let Some(target_real) = real(target) {
+        if source_files.filter_map(real).any(|s| s == target_real) {
+            return Err(Error::request("the output is the source itself").in_file(target).help("choose another output name"));
+        }
+    }
+    if format.extension().is_some() && target.is_dir() {
+        return Err(Error::request(format!("the output is a folder, but {} is written to a file", format.id()))
+            .in_file(target)
+            .help("name a file in it"));
+    }
+    let needed: u64 = files.iter().map(|(_, bytes)| bytes).sum();
+    let free = request.storage.free_space(folder)?;
+    if needed.saturating_add(SLACK_BYTES) > free {
+        return Err(Error::new(ErrorKind::Environment, format!("the output needs {needed} bytes, but only {free} are free on that disk"))
+            .in_file(folder)
+            .help("free some space, or write to another disk; nothing was written"));
+    }
+    Ok(())
+}
+
+/// Names a request and its sources: what a resumed run must have in common with the interrupted one.
+/// Sources go by path, length and time of change, so that naming them does not read them.
+pub(crate) fn fingerprint(decision: &str, sources: &[PathBuf]) -> String {
+    let mut digest = Sha256::new();
+    digest.update(concat!("gravure ", env!("CARGO_PKG_VERSION"), "\n").as_bytes());
+    digest.update(decision.as_bytes());
+    for path in sources {
+        let described = std::fs::metadata(path).map(|m| {
+            let changed = m.modified().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
+            format!("{} {} {changed:?}", path.display(), m.len())
+        });
+        digest.update(described.unwrap_or_else(|e| e.to_string()).as_bytes());
+    }
+    digest.finish()
+}

@@ -1,0 +1,322 @@
+//! Quantization: any model in, one artifact out, in one step.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gravure_base::{Disk, Error, Limits, Result, Storage};
+use gravure_core::{
+    Artifact, Format, ImportanceMatrix, Metadata, Model, Naming, Package, PackageTensor, Plan, PlanEntry, Policy, Tensor, WriteRequest,
+};
+use gravure_planner::mixtures::{MixtureRequest, importance_of};
+
+use crate::execute::{Executor, Job};
+use crate::open::{OpenRequest, open};
+use crate::output::{Split, check_target, fingerprint, target_format, write_request};
+use crate::{Observer, catalog, translate};
+
+/// Who chooses the encodings.
+#[derive(Debug, Clone)]
+pub enum PlanSource {
+    /// One of the named mixtures of the GGUF world, with its options.
+    Mixture(MixtureRequest),
+    /// A plan made earlier, perhaps edited by hand.
+    Given(Plan),
+    /// Whole-model conversion to one float or simple type, as the reference converter does it.
+    Uniform(gravure_planner::uniform::Uniform),
+}
+
+/// What to quantize, how, and where to.
+#[derive(Debug, Clone)]
+pub struct QuantizeRequest {
+    /// Source file or folder.
+    pub source: PathBuf,
+    /// Target file or folder.
+    pub output: PathBuf,
+    /// Format of the source, where the user names it.
+    pub source_format: Option<String>,
+    /// Format of the output, where the user names it; otherwise the target's extension decides.
+    pub output_format: Option<String>,
+    /// Who chooses the encodings.
+    pub plan: PlanSource,
+    /// Importance matrix file.
+    pub importance: Option<PathBuf>,
+    /// How the output is cut into files.
+    pub split: Split,
+    /// Metadata to set in the output.
+    pub overrides: Metadata,
+    /// Worker threads; 0 for one for each core.
+    pub threads: usize,
+    /// Whether unknown keys and tensors are notes instead of errors.
+    pub lenient: bool,
+    /// Bounds for what the source may ask.
+    pub limits: Limits,
+    /// Where the output goes; tests put a failing disk here.
+    pub storage: Arc<dyn Storage>,
+}
+
+impl QuantizeRequest {
+    /// A request with defaults.
+    pub fn new(source: impl Into<PathBuf>, output: impl Into<PathBuf>, plan: PlanSource) -> Self {
+        Self {
+            source: source.into(),
+            output: output.into(),
+            source_format: None,
+            output_format: None,
+            plan,
+            importance: None,
+            split: Split::Single,
+            overrides: Metadata::new(),
+            threads: 0,
+            lenient: false,
+            limits: Limits::default(),
+            storage: Arc::new(Disk),
+        }
+    }
+}
+
+/// A decision, and what it will cost.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct QuantizePlan {
+    /// The plan itself.
+    pub plan: Plan,
+    /// Files of the output with exact sizes in bytes.
+    pub files: Vec<(String, u64)>,
+    /// Exact size of the whole output in bytes.
+    pub output_bytes: u64,
+    /// Encoded size of the source's tensors in bytes.
+    pub source_bytes: u64,
+    /// Upper estimate of the resident memory that the work needs, in bytes.
+    pub peak_memory_bytes: u64,
+    /// Bits for each weight over the whole output.
+    pub bits_per_weight: f64,
+    /// What was ignored or should be known.
+    pub notes: Vec<gravure_core::Note>,
+    /// Per tensor: what it was and what it becomes.
+    pub tensors: Vec<TensorOutcome>,
+}
+
+/// One tensor before and after.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct TensorOutcome {
+    /// Name in the output.
+    pub name: String,
+    /// Dimensions, outermost first.
+    pub shape: Vec<u64>,
+    /// Encoding in the source.
+    pub from: String,
+    /// Encoding in the output.
+    pub to: String,
+    /// Bytes in the source.
+    pub source_bytes: u64,
+    /// Bytes in the output.
+    pub bytes: u64,
+    /// Why.
+    pub reason: String,
+}
+
+/// A finished quantization.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Outcome {
+    /// What was decided.
+    #[serde(flatten)]
+    pub plan: QuantizePlan,
+    /// The files.
+    pub artifact: Artifact,
+    /// Wall-clock time of the work.
+    #[serde(serialize_with = "seconds")]
+    pub elapsed: Duration,
+}
+
+fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
+}
+
+/// Decides without writing anything: the dry run.
+///
+/// # Errors
+/// Whatever opening, planning or sizing says; the disk is not looked at.
+pub fn plan_quantize(request: &QuantizeRequest) -> Result<QuantizePlan> {
+    Prepared::new(request)?.describe(request)
+}
+
+/// Quantizes. The output appears under its name whole, or not at all.
+///
+/// # Errors
+/// `Request` where source and options do not fit, `Environment` where the disk is too small or fails,
+/// `Interrupted` where the observer asks to stop.
+pub fn quantize(request: &QuantizeRequest, observer: &dyn Observer) -> Result<Outcome> {
+    let start = Instant::now();
+    let prepared = Prepared::new(request)?;
+    let plan = prepared.describe(request)?;
+    check_target(prepared.format, &prepared.model, &prepared.write, &plan.files)?;
+    for note in &plan.notes {
+        observer.note(&format!("{}: {}", note.subject, note.text));
+    }
+    let executor = Executor { jobs: &prepared.jobs, threads: threads(request.threads), observer };
+    observer.begin("quantize", prepared.jobs.len(), plan.source_bytes);
+    let artifact = prepared.format.write(&prepared.package(request, &executor), &prepared.write);
+    observer.end();
+    Ok(Outcome { plan, artifact: artifact?, elapsed: start.elapsed() })
+}
+
+pub(crate) fn threads(asked: usize) -> usize {
+    if asked > 0 { asked } else { std::thread::available_parallelism().map_or(1, usize::from) }
+}
+
+/// Everything decided, nothing written.
+struct Prepared {
+    model: Model,
+    plan: Plan,
+    importance: Option<ImportanceMatrix>,
+    jobs: Vec<Job>,
+    tensors: Vec<PackageTensor>,
+    format: &'static dyn Format,
+    write: WriteRequest,
+}
+
+impl Prepared {
+    fn new(request: &QuantizeRequest) -> Result<Self> {
+        let format = target_format(&request.output, request.output_format.as_deref())?;
+        let source = open(&OpenRequest {
+            path: &request.source,
+            format: request.source_format.as_deref(),
+            lenient: request.lenient,
+            limits: request.limits,
+        })?;
+        let neutral = translate::to_neutral(&source, catalog(), gravure_formats::neutral_name)?;
+        let importance = match &request.importance {
+            Some(path) => Some(gravure_formats::read_importance_matrix(path, catalog(), &request.limits)?),
+            None => None,
+        };
+        let mut plan = decide(request, source.naming, &neutral, importance.as_ref())?;
+        let importance = match &request.plan {
+            PlanSource::Mixture(mixture) => importance.and_then(|m| mixture.filter_importance(m)),
+            _ => importance,
+        };
+        let model = match format.naming() {
+            Naming::Neutral => neutral,
+            Naming::HuggingFace => {
+                let translated = translate::to_hugging_face(&source, catalog())?;
+                // What is computed from the configuration is not stored in a checkpoint.
+                let generated: Vec<&str> = neutral
+                    .tensors
+                    .iter()
+                    .filter(|t| t.id.is_some_and(|id| translate::is_generated(id.role)))
+                    .map(|t| t.name.as_str())
+                    .collect();
+                plan.tensors.retain(|e| !generated.contains(&e.tensor.as_str()));
+                translated
+            }
+        };
+        let mut write = write_request(&request.output, request.storage.clone(), request.split, &source);
+        let mut files = source.source.files.clone();
+        files.extend(request.importance.clone());
+        let decision = format!("{} {plan:?} {:?} {:?}", format.id(), request.overrides, request.split);
+        write.fingerprint = Some(fingerprint(&decision, &files));
+        let (jobs, tensors) = jobs(&model, &plan, format, importance.as_ref())?;
+        Ok(Self { model, plan, importance, jobs, tensors, format, write })
+    }
+
+    fn package<'a>(&'a self, request: &QuantizeRequest, chunks: &'a Executor<'a>) -> Package<'a> {
+        Package {
+            model: &self.model,
+            file_type: self.plan.file_type,
+            pruned_layers: self.plan.pruned_layers.len() as u32,
+            overrides: request.overrides.clone(),
+            importance: self.importance.as_ref(),
+            naming: self.model.naming,
+            tensors: self.tensors.clone(),
+            chunks,
+        }
+    }
+
+    fn describe(&self, request: &QuantizeRequest) -> Result<QuantizePlan> {
+        let executor = Executor { jobs: &self.jobs, threads: threads(request.threads), observer: &crate::Quiet };
+        let files = self.format.layout(&self.package(request, &executor), &self.write)?;
+        let output_bytes = files.iter().map(|(_, bytes)| bytes).sum::<u64>();
+        let mut tensors = Vec::with_capacity(self.jobs.len());
+        let (mut source_bytes, mut weights) = (0, 0);
+        for ((job, tensor), entry) in self.jobs.iter().zip(&self.tensors).zip(&self.plan.tensors) {
+            let from = job.source.bytes()?;
+            source_bytes += from;
+            weights += job.source.shape.elements();
+            tensors.push(TensorOutcome {
+                name: tensor.name.clone(),
+                shape: tensor.shape.dimensions().to_vec(),
+                from: job.source.encoding.id().to_owned(),
+                to: tensor.encoding.id().to_owned(),
+                source_bytes: from,
+                bytes: tensor.bytes()?,
+                reason: entry.reason.clone(),
+            });
+        }
+        let mut plan = self.plan.clone();
+        plan.tensor_bytes = tensors.iter().map(|t| t.bytes).sum();
+        Ok(QuantizePlan {
+            bits_per_weight: if weights == 0 { 0.0 } else { plan.tensor_bytes as f64 * 8.0 / weights as f64 },
+            plan,
+            files,
+            output_bytes,
+            source_bytes,
+            peak_memory_bytes: executor.peak_memory(),
+            notes: self.model.notes.clone(),
+            tensors,
+        })
+    }
+}
+
+fn decide(request: &QuantizeRequest, naming: Naming, neutral: &Model, importance: Option<&ImportanceMatrix>) -> Result<Plan> {
+    // A checkpoint's tensors count as converted to f32 first, as the reference tools do it in two steps.
+    let mut view = neutral.clone();
+    if naming == Naming::HuggingFace {
+        let float32 = catalog().encoding("f32")?;
+        view.tensors.iter_mut().filter(|t| !t.encoding.is_integer()).for_each(|t| t.encoding = float32);
+    }
+    match &request.plan {
+        PlanSource::Mixture(mixture) => mixture.plan(&view, catalog(), importance),
+        PlanSource::Uniform(uniform) => uniform.plan(neutral, catalog(), importance),
+        PlanSource::Given(plan) => Ok(plan.clone()),
+    }
+}
+
+/// A tensor that is kept as converted still has its values written in the new encoding.
+fn method_id(entry: &PlanEntry) -> &str {
+    if entry.method == "copy" { "rtn" } else { &entry.method }
+}
+
+fn jobs(model: &Model, plan: &Plan, format: &dyn Format, importance: Option<&ImportanceMatrix>) -> Result<(Vec<Job>, Vec<PackageTensor>)> {
+    let by_name: HashMap<String, &Tensor> = model
+        .tensors
+        .iter()
+        .map(|t| {
+            let neutral = if model.naming == Naming::HuggingFace { t.id.as_ref().and_then(gravure_formats::neutral_name) } else { None };
+            (neutral.unwrap_or_else(|| t.name.clone()), t)
+        })
+        .collect();
+    let mut jobs = Vec::with_capacity(plan.tensors.len());
+    let mut tensors = Vec::with_capacity(plan.tensors.len());
+    for entry in &plan.tensors {
+        let wanted = entry.source.as_deref().unwrap_or(&entry.tensor);
+        let tensor = by_name.get(wanted).copied().ok_or_else(|| {
+            Error::request("the plan names a tensor that the model does not have")
+                .at_item(wanted)
+                .help("the plan was made for another model")
+        })?;
+        let target = catalog().encoding(&entry.encoding)?;
+        if !format.can_hold(target) {
+            return Err(Error::request(format!("{} cannot hold tensors in {}", format.id(), target.id())).at_item(&*entry.tensor));
+        }
+        target.row_bytes(tensor.shape.row_length()).map_err(|e| e.at_item(&*entry.tensor))?;
+        let importance = match importance {
+            Some(matrix) => importance_of(matrix, wanted, &tensor.shape)?.map(<[f32]>::to_vec),
+            None => None,
+        };
+        let name = if model.naming == Naming::Neutral { entry.tensor.clone() } else { tensor.name.clone() };
+        tensors.push(PackageTensor { name, id: tensor.id, shape: tensor.shape.clone(), encoding: target });
+        let method = if tensor.encoding.id() == target.id() { None } else { Some(catalog().method(method_id(entry))?) };
+        jobs.push(Job { source: tensor.clone(), target, method, importance });
+    }
+    Ok((jobs, tensors))
+}

@@ -1,0 +1,285 @@
+//! Between Hugging Face's conventions and the neutral ones, without touching a weight until it is read.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use gravure_base::{Error, Result, ResultExt};
+use gravure_core::values::GeneratedTensor;
+use gravure_core::{Catalog, Encoding, Model, Naming, Part, Role, Shape, Tensor, TensorData, TensorId, Transform};
+
+/// The GGUF-style name of an identity; asked of the format that owns the neutral names.
+pub(crate) type Namer = fn(&TensorId) -> Option<String>;
+
+/// The model with neutral names, shapes and values.
+///
+/// # Errors
+/// `Unsupported` where the model's architecture has no file here, or a tensor has no neutral name.
+pub(crate) fn to_neutral(model: &Model, catalog: &Catalog, namer: Namer) -> Result<Model> {
+    if model.naming == Naming::Neutral {
+        return Ok(model.clone());
+    }
+    let Some(architecture) = model.architecture else {
+        let known: Vec<_> = catalog.architectures.iter().map(|a| a.id()).collect();
+        let name = model.architecture_id.as_deref().unwrap_or("(none named)");
+        return Err(Error::unsupported(format!("the architecture `{name}` is not known to this build"))
+            .in_file(&model.source.path)
+            .help(format!("known architectures: {}", known.join(", "))));
+    };
+    let map = architecture.tensor_map(&model.hyperparameters)?;
+    let float32 = catalog.encoding("f32")?;
+    let mut tensors = Vec::with_capacity(model.tensors.len());
+    for tensor in &model.tensors {
+        let Some((id, rule)) = map.identify(&tensor.name) else { continue };
+        let name = namer(&id).ok_or_else(|| Error::unsupported("this tensor has no name in the target format").at_item(&*tensor.name))?;
+        tensors.push(apply(tensor, name, id, rule.transform, float32).at_item(|| tensor.name.clone())?);
+    }
+    for generated in &map.generated {
+        let name = namer(&generated.id).ok_or_else(|| Error::bug(format!("a generated {:?} has no name", generated.id.role)))?;
+        tensors.push(generated_tensor(generated, name, float32)?);
+    }
+    let mut neutral = model.clone();
+    neutral.tensors = tensors;
+    neutral.naming = Naming::Neutral;
+    Ok(neutral)
+}
+
+/// The model with Hugging Face's names, shapes and values.
+///
+/// # Errors
+/// `Unsupported` where no architecture file knows the model, or a tensor has no place in it.
+pub(crate) fn to_hugging_face(model: &Model, catalog: &Catalog) -> Result<Model> {
+    if model.naming == Naming::HuggingFace {
+        return Ok(model.clone());
+    }
+    let Some(architecture) = model.architecture else {
+        let name = model.architecture_id.as_deref().unwrap_or("(none named)");
+        return Err(Error::unsupported(format!(
+            "the architecture `{name}` is not known to this build, so its tensors have no Hugging Face names"
+        ))
+        .in_file(&model.source.path));
+    };
+    let map = architecture.tensor_map(&model.hyperparameters)?;
+    let float32 = catalog.encoding("f32")?;
+    let mut tensors = Vec::with_capacity(model.tensors.len());
+    for tensor in &model.tensors {
+        if tensor.id.is_some_and(|id| is_generated(id.role)) {
+            continue;
+        }
+        let found = tensor.id.as_ref().and_then(|id| map.name_of(id).map(|(name, rule)| (name, *id, rule.transform)));
+        let Some((name, id, transform)) = found else {
+            return Err(Error::unsupported("this tensor has no Hugging Face name").at_item(&*tensor.name).in_file(&model.source.path));
+        };
+        tensors.push(apply(tensor, name, id, inverse(transform), float32).at_item(|| tensor.name.clone())?);
+    }
+    let mut out = model.clone();
+    out.tensors = tensors;
+    out.naming = Naming::HuggingFace;
+    Ok(out)
+}
+
+/// What [`apply`] does to a tensor.
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    None,
+    Rows { transform: Transform, inverse: bool },
+    Transpose,
+    Add(f32),
+}
+
+impl From<Transform> for Change {
+    fn from(transform: Transform) -> Self {
+        match transform {
+            Transform::Identity => Self::None,
+            Transform::InterleaveRope { .. } => Self::Rows { transform, inverse: false },
+            Transform::Transpose => Self::Transpose,
+            Transform::Add(constant) => Self::Add(constant),
+        }
+    }
+}
+
+fn inverse(transform: Transform) -> Change {
+    match transform {
+        Transform::InterleaveRope { .. } => Change::Rows { transform, inverse: true },
+        Transform::Add(constant) => Change::Add(-constant),
+        other => other.into(),
+    }
+}
+
+fn apply(tensor: &Tensor, name: String, id: TensorId, change: impl Into<Change>, float32: &'static dyn Encoding) -> Result<Tensor> {
+    let mut out = Tensor { name, id: Some(id), ..tensor.clone() };
+    match change.into() {
+        Change::None => {}
+        Change::Rows { transform, inverse } => {
+            transform.neutral_shape(&tensor.shape)?;
+            // A bias is a vector: its elements move as the matrix's rows do.
+            let rows = tensor.shape.dimensions().first().copied().unwrap_or(0);
+            out.data = if id.part == Part::Bias || tensor.shape.dimensions().len() == 1 {
+                Arc::new(MovedElements { inner: tensor.clone(), transform, inverse })
+            } else {
+                Arc::new(MovedRows { inner: tensor.clone(), transform, inverse, rows })
+            };
+        }
+        Change::Transpose => {
+            out.shape = Transform::Transpose.neutral_shape(&tensor.shape)?;
+            if tensor.encoding.layout().block_elements != 1 {
+                return Err(Error::unsupported(format!("a tensor in {} cannot be transposed", tensor.encoding.id())));
+            }
+            out.data = Arc::new(Transposed { inner: tensor.clone() });
+        }
+        Change::Add(constant) => {
+            // The sum is made in the precision of the checkpoint where that is half, else in f32: as the
+            // reference converter does.
+            let target = if tensor.encoding.id() == "f16" { tensor.encoding } else { float32 };
+            out.encoding = target;
+            out.data = Arc::new(Added { inner: tensor.clone(), constant, target });
+        }
+    }
+    Ok(out)
+}
+
+#[derive(Debug)]
+struct MovedRows {
+    inner: Tensor,
+    transform: Transform,
+    inverse: bool,
+    rows: u64,
+}
+
+impl TensorData for MovedRows {
+    fn read_rows(&self, rows: Range<u64>, out: &mut Vec<u8>) -> Result<()> {
+        let Transform::InterleaveRope { heads } = self.transform else {
+            return Err(Error::bug("rows moved by a transform that moves none"));
+        };
+        let head = self.rows / heads.max(1);
+        // Rows move within their head: read the heads that the range touches.
+        let (first, last) = (rows.start / head * head, rows.end.div_ceil(head) * head);
+        let mut stored = Vec::new();
+        self.inner.data.read_rows(first..last.min(self.rows), &mut stored)?;
+        let row_bytes = self.inner.encoding.row_bytes(self.inner.shape.row_length())? as usize;
+        out.clear();
+        for row in rows {
+            let from = if self.inverse { self.transform.neutral_row(row, self.rows) } else { self.transform.stored_row(row, self.rows) };
+            let at = (from - first) as usize * row_bytes;
+            out.extend_from_slice(&stored[at..at + row_bytes]);
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct MovedElements {
+    inner: Tensor,
+    transform: Transform,
+    inverse: bool,
+}
+
+impl TensorData for MovedElements {
+    fn read_rows(&self, rows: Range<u64>, out: &mut Vec<u8>) -> Result<()> {
+        let mut stored = Vec::new();
+        self.inner.data.read_rows(rows, &mut stored)?;
+        let layout = self.inner.encoding.layout();
+        if layout.block_elements != 1 {
+            return Err(Error::unsupported("elements of a block encoding cannot be moved").at_item(&*self.inner.name));
+        }
+        let count = (stored.len() / layout.block_bytes) as u64;
+        out.clear();
+        for element in 0..count {
+            let from = if self.inverse { self.transform.neutral_row(element, count) } else { self.transform.stored_row(element, count) };
+            let at = from as usize * layout.block_bytes;
+            out.extend_from_slice(&stored[at..at + layout.block_bytes]);
+        }
+        Ok(())
+    }
+}
+
+/// A view with rows and columns exchanged. Every call reads the whole tensor in passes, so calls
+/// should ask for many rows.
+#[derive(Debug)]
+struct Transposed {
+    inner: Tensor,
+}
+
+impl TensorData for Transposed {
+    fn read_rows(&self, rows: Range<u64>, out: &mut Vec<u8>) -> Result<()> {
+        let width = self.inner.encoding.layout().block_bytes;
+        let stored_columns = self.inner.shape.row_length() as usize;
+        let stored_rows = self.inner.shape.rows() as usize;
+        if rows.start > rows.end || rows.end > stored_columns as u64 {
+            return Err(Error::bug(format!("rows {rows:?} of {stored_columns}")));
+        }
+        let (start, count) = (rows.start as usize, (rows.end - rows.start) as usize);
+        let bytes =
+            count.checked_mul(stored_rows).and_then(|n| n.checked_mul(width)).ok_or_else(|| Error::limit("too many rows at once"))?;
+        out.clear();
+        out.resize(bytes, 0);
+        let step = ((1usize << 20) / (stored_columns * width).max(1)).max(1);
+        let mut block = Vec::new();
+        let mut at = 0;
+        while at < stored_rows {
+            let end = (at + step).min(stored_rows);
+            self.inner.data.read_rows(at as u64..end as u64, &mut block)?;
+            for stored in at..end {
+                let row = &block[(stored - at) * stored_columns * width..][..stored_columns * width];
+                for i in 0..count {
+                    let to = (i * stored_rows + stored) * width;
+                    out[to..to + width].copy_from_slice(&row[(start + i) * width..][..width]);
+                }
+            }
+            at = end;
+        }
+        Ok(())
+    }
+
+    fn rows_at_once(&self) -> Option<u64> {
+        // 8 MiB of output for each pass over the source.
+        let row = self.inner.shape.rows() * self.inner.encoding.layout().block_bytes as u64;
+        Some(((8 << 20) / row.max(1)).max(1))
+    }
+}
+
+#[derive(Debug)]
+struct Added {
+    inner: Tensor,
+    constant: f32,
+    target: &'static dyn Encoding,
+}
+
+impl TensorData for Added {
+    fn read_rows(&self, rows: Range<u64>, out: &mut Vec<u8>) -> Result<()> {
+        let (mut scratch, mut values) = (Vec::new(), Vec::new());
+        self.inner.decode_rows(rows, &mut scratch, &mut values)?;
+        values.iter_mut().for_each(|v| *v += self.constant);
+        let layout = self.target.layout();
+        out.resize(values.len() * layout.block_bytes, 0);
+        self.target.encode(&values, self.inner.shape.row_length() as usize, None, out)
+    }
+}
+
+#[derive(Debug)]
+struct InMemory(Vec<u8>);
+
+impl TensorData for InMemory {
+    fn read_rows(&self, rows: Range<u64>, out: &mut Vec<u8>) -> Result<()> {
+        if rows != (0..1) {
+            return Err(Error::bug(format!("rows {rows:?} of a vector")));
+        }
+        out.clone_from(&self.0);
+        Ok(())
+    }
+}
+
+fn generated_tensor(generated: &GeneratedTensor, name: String, float32: &'static dyn Encoding) -> Result<Tensor> {
+    let bytes = generated.values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    Ok(Tensor {
+        name,
+        id: Some(generated.id),
+        shape: Shape::new([generated.values.len() as u64])?,
+        encoding: float32,
+        data: Arc::new(InMemory(bytes)),
+    })
+}
+
+/// Whether tensors of this role are computed from the configuration and not stored in a checkpoint.
+pub(crate) fn is_generated(role: Role) -> bool {
+    matches!(role, Role::RopeFrequencies | Role::RopeFactorsLong | Role::RopeFactorsShort)
+}
