@@ -15,6 +15,7 @@
 mod blocks;
 mod floats;
 mod integers;
+mod lanes;
 mod numbers;
 mod q2_k;
 mod q3_k;

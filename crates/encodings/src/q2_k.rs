@@ -11,7 +11,9 @@
 
 use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
 
-use crate::blocks::{decode_blocks, encode_blocks, validate_scales};
+use crate::blocks::{decode_blocks, validate_scales};
+use crate::lanes::batch::encode_batches;
+use crate::lanes::q2_k::Q2KLanes;
 use crate::numbers::{half_bits, half_value};
 use crate::search::{AffineSearch, Penalty, affine, error_weights, nearest, positive, sum_of_squares};
 use crate::super_blocks::{N, WEIGHTED, groups, groups_mut, largest, pack_two_bits, round_affine, sum, unpack_two_bits};
@@ -20,8 +22,9 @@ use crate::super_blocks::{N, WEIGHTED, groups, groups_mut, largest, pack_two_bit
 pub(crate) const B: usize = 84;
 
 /// Without importance the absolute error counts, more of it for large weights.
-const PLAIN: AffineSearch = AffineSearch { levels: 3, first: -0.5, step: 0.1, steps: 15, penalty: Penalty::Absolute };
-const IMPORTANT: AffineSearch =
+pub(crate) const PLAIN: AffineSearch = AffineSearch { levels: 3, first: -0.5, step: 0.1, steps: 15, penalty: Penalty::Absolute };
+/// With importance the squared error counts.
+pub(crate) const IMPORTANT: AffineSearch =
     AffineSearch { levels: 3, first: WEIGHTED.0, step: WEIGHTED.1, steps: WEIGHTED.2, penalty: Penalty::Squared };
 
 /// Two bits with quantized scales and minima.
@@ -46,7 +49,7 @@ impl Encoding for Q2K {
     }
 
     fn encode(&self, source: &[f32], row_length: usize, importance: Importance<'_>, out: &mut [u8]) -> Result<()> {
-        encode_blocks(self, source, row_length, importance, out, encode_block)
+        encode_batches(self, source, row_length, importance, out, Q2KLanes, encode_block)
     }
 
     fn decode(&self, source: &[u8], out: &mut [f32]) -> Result<()> {
@@ -81,10 +84,19 @@ pub(crate) fn encode_block(x: &[f32; N], importance: Option<&[f32; N]>, y: &mut 
         totals[j] = sum(&weights);
         (scales[j], depths[j]) = affine(search, group, &weights, &mut groups_mut(&mut codes)[j]);
     }
-    let ((d, scale_codes), (m, depth_codes)) = match importance {
-        Some(_) => (fitted(&scales, &totals), fitted(&depths, &totals)),
-        None => (evenly(&scales), evenly(&depths)),
+    let quantized = match importance {
+        Some(_) => [fitted(&scales, &totals), fitted(&depths, &totals)],
+        None => [evenly(&scales), evenly(&depths)],
     };
+    finish(x, quantized, |j, _| groups::<_, 16>(&codes)[j], y);
+}
+
+/// Rounds the weights under quantized scales and depths (each a factor and codes) and packs the
+/// block; `found` gives the codes that the search found for a group.
+#[inline(always)]
+pub(crate) fn finish(x: &[f32; N], quantized: [(f32, [u8; 16]); 2], found: impl Fn(usize, &[f32; 16]) -> [u8; 16], y: &mut [u8; B]) {
+    let [(d, scale_codes), (m, depth_codes)] = quantized;
+    let mut codes = [0; N];
     for j in 0..16 {
         y[j] = scale_codes[j] | depth_codes[j] << 4;
     }
@@ -93,7 +105,7 @@ pub(crate) fn encode_block(x: &[f32; N], importance: Option<&[f32; N]>, y: &mut 
     let (d, m) = (half_value(half_bits(d)), half_value(half_bits(m)));
     for (j, group) in groups::<_, 16>(x).iter().enumerate() {
         let (scale, depth) = (d * f32::from(y[j] & 15), m * f32::from(y[j] >> 4));
-        round_affine(group, scale, depth, 3, &mut groups_mut(&mut codes)[j]);
+        groups_mut(&mut codes)[j] = round_affine(group, scale, depth, PLAIN.levels, |x| found(j, x));
     }
     pack_two_bits(&codes, &mut y[16..80]);
 }
@@ -105,7 +117,8 @@ fn fitted(values: &[f32; 16], weights: &[f32; 16]) -> (f32, [u8; 16]) {
 }
 
 /// Four-bit codes with the largest value on 15.
-fn evenly(values: &[f32; 16]) -> (f32, [u8; 16]) {
+#[inline(always)]
+pub(crate) fn evenly(values: &[f32; 16]) -> (f32, [u8; 16]) {
     let largest = largest(values);
     if !(largest > 0.0) {
         return (0.0, [0; 16]);

@@ -12,7 +12,9 @@
 
 use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
 
-use crate::blocks::{decode_blocks, encode_blocks, validate_scales};
+use crate::blocks::{decode_blocks, validate_scales};
+use crate::lanes::batch::encode_batches;
+use crate::lanes::q3_k::Q3KLanes;
 use crate::numbers::{half_bits, half_value};
 use crate::search::{error_weights, extreme, nearest, sum_of_squares, symmetric, symmetric_descent};
 use crate::super_blocks::{N, groups, groups_mut, pack_two_bits, round_symmetric, sum, unpack_two_bits};
@@ -42,7 +44,7 @@ impl Encoding for Q3K {
     }
 
     fn encode(&self, source: &[f32], row_length: usize, importance: Importance<'_>, out: &mut [u8]) -> Result<()> {
-        encode_blocks(self, source, row_length, importance, out, encode_block)
+        encode_batches(self, source, row_length, importance, out, Q3KLanes, encode_block)
     }
 
     fn decode(&self, source: &[u8], out: &mut [f32]) -> Result<()> {
@@ -70,7 +72,7 @@ impl Encoding for Q3K {
 pub(crate) fn encode_block(x: &[f32; N], importance: Option<&[f32; N]>, y: &mut [u8; B]) {
     let mut codes = [0; N];
     let mut scales = [0.0; 16];
-    let (d, scale_codes) = match importance {
+    let quantized = match importance {
         Some(importance) => {
             let variance = 2.0 * sum_of_squares(x) / N as f32;
             let mut totals = [0.0; 16];
@@ -89,12 +91,21 @@ pub(crate) fn encode_block(x: &[f32; N], importance: Option<&[f32; N]>, y: &mut 
             evenly(&scales)
         }
     };
+    finish(x, quantized, |j, _| groups::<_, 16>(&codes)[j], y);
+}
+
+/// Rounds the weights under quantized scales (a factor and codes) and packs the block; `found`
+/// gives the codes that the search found for a group.
+#[inline(always)]
+pub(crate) fn finish(x: &[f32; N], quantized: (f32, [u8; 16]), found: impl Fn(usize, &[f32; 16]) -> [u8; 16], y: &mut [u8; B]) {
+    let (d, scale_codes) = quantized;
+    let mut codes = [0; N];
     y[96..108].copy_from_slice(&pack_scales(&scale_codes));
     y[108..].copy_from_slice(&half_bits(d).to_le_bytes());
     let d = half_value(half_bits(d));
     for (j, group) in groups::<_, 16>(x).iter().enumerate() {
         let scale = d * (i32::from(scale_codes[j]) - 32) as f32;
-        round_symmetric(group, scale, 4, &mut groups_mut(&mut codes)[j]);
+        groups_mut(&mut codes)[j] = round_symmetric(group, scale, 4, |x| found(j, x));
     }
     y[..32].fill(0);
     for (k, run) in groups::<_, 32>(&codes).iter().enumerate() {
@@ -106,7 +117,8 @@ pub(crate) fn encode_block(x: &[f32; N], importance: Option<&[f32; N]>, y: &mut 
 }
 
 /// Six-bit codes with the scale of largest magnitude on 0; all 0 where there is none.
-fn evenly(scales: &[f32; 16]) -> (f32, [u8; 16]) {
+#[inline(always)]
+pub(crate) fn evenly(scales: &[f32; 16]) -> (f32, [u8; 16]) {
     let (extreme, _) = extreme(scales);
     if extreme == 0.0 {
         return (0.0, [0; 16]);
@@ -115,6 +127,7 @@ fn evenly(scales: &[f32; 16]) -> (f32, [u8; 16]) {
     (1.0 / inverse, scales.map(|s| ((nearest(inverse * s) as i8).clamp(-32, 31) + 32) as u8))
 }
 
+#[inline(always)]
 fn pack_scales(scales: &[u8; 16]) -> [u8; 12] {
     let mut out = [0; 12];
     for (j, &scale) in scales.iter().enumerate() {

@@ -12,12 +12,21 @@
 
 use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
 
-use crate::blocks::{decode_blocks, encode_blocks, validate_scales};
+use crate::blocks::{decode_blocks, validate_scales};
+use crate::lanes::affine32::Affine32Lanes;
+use crate::lanes::batch::encode_batches;
 use crate::numbers::half_value;
 use crate::super_blocks::{Affine32, N, groups, unpack_six_bits};
 
 /// Bytes of a block.
 pub(crate) const B: usize = 144;
+
+/// Largest code.
+const LEVELS: i32 = 15;
+/// First, step and number of the search's candidates where there is no importance.
+const CANDIDATES: (f32, f32, i32) = (-1.0, 0.1, 20);
+/// The encoder of many blocks at once.
+pub(crate) const LANES: Affine32Lanes<fn(&Affine32, &mut [u8; B])> = Affine32Lanes { levels: LEVELS, candidates: CANDIDATES, pack };
 
 /// Four bits with quantized scales and minima.
 #[derive(Debug)]
@@ -41,7 +50,7 @@ impl Encoding for Q4K {
     }
 
     fn encode(&self, source: &[f32], row_length: usize, importance: Importance<'_>, out: &mut [u8]) -> Result<()> {
-        encode_blocks(self, source, row_length, importance, out, encode_block)
+        encode_batches(self, source, row_length, importance, out, LANES, encode_block)
     }
 
     fn decode(&self, source: &[u8], out: &mut [f32]) -> Result<()> {
@@ -67,7 +76,12 @@ impl Encoding for Q4K {
 
 /// Encodes one block.
 pub(crate) fn encode_block(x: &[f32; N], importance: Option<&[f32; N]>, y: &mut [u8; B]) {
-    let block = Affine32::fit(15, (-1.0, 0.1, 20), x, importance);
+    pack(&Affine32::fit(LEVELS, CANDIDATES, x, importance), y);
+}
+
+/// Packs a fitted block.
+#[inline(always)]
+fn pack(block: &Affine32, y: &mut [u8; B]) {
     y[..2].copy_from_slice(&block.d.to_le_bytes());
     y[2..4].copy_from_slice(&block.m.to_le_bytes());
     y[4..16].copy_from_slice(&block.scales);

@@ -12,7 +12,9 @@
 
 use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
 
-use crate::blocks::{decode_blocks, encode_blocks, validate_scales};
+use crate::blocks::{decode_blocks, validate_scales};
+use crate::lanes::batch::encode_batches;
+use crate::lanes::q6_k::Q6KLanes;
 use crate::numbers::{half_bits, half_value};
 use crate::search::{TINY, extreme, nearest, symmetric};
 use crate::super_blocks::{N, groups, groups_mut, pack_two_bits, round_symmetric, unpack_two_bits};
@@ -42,7 +44,7 @@ impl Encoding for Q6K {
     }
 
     fn encode(&self, source: &[f32], row_length: usize, importance: Importance<'_>, out: &mut [u8]) -> Result<()> {
-        encode_blocks(self, source, row_length, importance, out, encode_block)
+        encode_batches(self, source, row_length, importance, out, Q6KLanes, encode_block)
     }
 
     fn decode(&self, source: &[u8], out: &mut [f32]) -> Result<()> {
@@ -78,7 +80,15 @@ pub(crate) fn encode_block(x: &[f32; N], importance: Option<&[f32; N]>, y: &mut 
         let weights = importance.map(|importance| &groups(importance)[j]);
         scales[j] = symmetric(32, group, weights, &mut groups_mut(&mut codes)[j]);
     }
-    let (extreme, magnitude) = extreme(&scales);
+    finish(x, &scales, |j, _| groups::<_, 16>(&codes)[j], y);
+}
+
+/// Quantizes the scales, rounds the weights under them and packs the block; `found` gives the codes
+/// that the search found for a group.
+#[inline(always)]
+pub(crate) fn finish(x: &[f32; N], scales: &[f32; 16], found: impl Fn(usize, &[f32; 16]) -> [u8; 16], y: &mut [u8; B]) {
+    let mut codes = [0; N];
+    let (extreme, magnitude) = extreme(scales);
     if magnitude < TINY {
         y.fill(0);
         return;
@@ -88,7 +98,7 @@ pub(crate) fn encode_block(x: &[f32; N], importance: Option<&[f32; N]>, y: &mut 
     let scale_codes = scales.map(|s| nearest(inverse * s).min(127) as i8);
     for (j, group) in groups::<_, 16>(x).iter().enumerate() {
         let scale = half_value(d) * f32::from(scale_codes[j]);
-        round_symmetric(group, scale, 32, &mut groups_mut(&mut codes)[j]);
+        groups_mut(&mut codes)[j] = round_symmetric(group, scale, 32, |x| found(j, x));
         y[192 + j] = scale_codes[j] as u8;
     }
     y[208..].copy_from_slice(&d.to_le_bytes());

@@ -28,21 +28,17 @@ pub(crate) fn sum(x: &[f32]) -> f32 {
     x.iter().fold(0.0, |sum, v| sum + v)
 }
 
-/// Rounds a group to `d * code - m` again; a scale of zero leaves the codes as the search left them.
+/// Rounds a group to `d * code - m` again; a scale of zero leaves the codes that the search found.
 #[inline(always)]
-pub(crate) fn round_affine<const G: usize>(x: &[f32; G], d: f32, m: f32, levels: i32, codes: &mut [u8; G]) {
-    if d != 0.0 {
-        *codes = x.map(|v| nearest((v + m) / d).clamp(0, levels) as u8);
-    }
+pub(crate) fn round_affine<const G: usize>(x: &[f32; G], d: f32, m: f32, levels: i32, found: impl Fn(&[f32; G]) -> [u8; G]) -> [u8; G] {
+    if d != 0.0 { x.map(|v| nearest((v + m) / d).clamp(0, levels) as u8) } else { found(x) }
 }
 
-/// Rounds a group to `d * (code - levels)` again; a scale of zero leaves the codes as the search
-/// left them.
+/// Rounds a group to `d * (code - levels)` again; a scale of zero leaves the codes that the search
+/// found.
 #[inline(always)]
-pub(crate) fn round_symmetric<const G: usize>(x: &[f32; G], d: f32, levels: i32, codes: &mut [u8; G]) {
-    if d != 0.0 {
-        *codes = x.map(|v| (nearest(v / d).clamp(-levels, levels - 1) + levels) as u8);
-    }
+pub(crate) fn round_symmetric<const G: usize>(x: &[f32; G], d: f32, levels: i32, found: impl Fn(&[f32; G]) -> [u8; G]) -> [u8; G] {
+    if d != 0.0 { x.map(|v| (nearest(v / d).clamp(-levels, levels - 1) + levels) as u8) } else { found(x) }
 }
 
 /// Packs codes of two bits: byte `32 h + i` holds codes `128 h + i + 32 k` at bit `2 k`.
@@ -76,6 +72,7 @@ pub(crate) fn unpack_two_bits(bytes: &[u8]) -> [u8; N] {
 /// byte 4..8    minimum j (6 bits)    | upper 2 bits of minimum j+4
 /// byte 8..12   lower 4 of scale j+4  | lower 4 of minimum j+4
 /// ```
+#[inline(always)]
 pub(crate) fn pack_six_bits(scales: &[u8; 8], minima: &[u8; 8]) -> [u8; 12] {
     let mut out = [0; 12];
     for j in 0..4 {
@@ -117,11 +114,17 @@ pub(crate) struct Affine32 {
 pub(crate) const WEIGHTED: (f32, f32, i32) = (-0.9, 0.05, 36);
 
 impl Affine32 {
-    /// Fits a block with codes up to `levels`; `candidates` are first, step and number of the
-    /// search without importance.
+    /// The search of a group with codes up to `levels`; `candidates` are first, step and number of
+    /// the one without importance.
+    #[inline(always)]
+    pub(crate) fn search(levels: i32, candidates: (f32, f32, i32), has_importance: bool) -> AffineSearch {
+        let (first, step, steps) = if has_importance { WEIGHTED } else { candidates };
+        AffineSearch { levels, first, step, steps, penalty: Penalty::Squared }
+    }
+
+    /// Fits a block, see [`search`](Self::search).
     pub(crate) fn fit(levels: i32, candidates: (f32, f32, i32), x: &[f32; N], importance: Option<&[f32; N]>) -> Self {
-        let (first, step, steps) = if importance.is_some() { WEIGHTED } else { candidates };
-        let search = AffineSearch { levels, first, step, steps, penalty: Penalty::Squared };
+        let search = Self::search(levels, candidates, importance.is_some());
         let mut codes = [0; N];
         let (mut scales, mut depths, mut totals) = ([0.0; 8], [0.0; 8], [0.0; 8]);
         let variance = 2.0 * sum_of_squares(x) / N as f32;
@@ -137,16 +140,23 @@ impl Affine32 {
             totals[j] = sum(&weights);
             (scales[j], depths[j]) = affine(&search, group, &weights, &mut groups_mut(&mut codes)[j]);
         }
-        let ((d, scale_codes), (m, depth_codes)) = match importance {
-            Some(_) => (fitted(&scales, &totals), fitted(&depths, &totals)),
-            None => (evenly(&scales), evenly(&depths)),
+        let quantized = match importance {
+            Some(_) => [fitted(&scales, &totals), fitted(&depths, &totals)],
+            None => [evenly(&scales), evenly(&depths)],
         };
-        let mut block = Self { d: half_bits(d), m: half_bits(m), scales: pack_six_bits(&scale_codes, &depth_codes), codes };
+        Self::finish(levels, x, quantized, |j, _| groups::<_, 32>(&codes)[j])
+    }
+
+    /// Rounds the weights under quantized scales and depths (each a factor and codes); `found` gives
+    /// the codes that the search found for a group.
+    #[inline(always)]
+    pub(crate) fn finish(levels: i32, x: &[f32; N], quantized: [(f32, [u8; 8]); 2], found: impl Fn(usize, &[f32; 32]) -> [u8; 32]) -> Self {
+        let [(d, scales), (m, depths)] = quantized;
+        let mut block = Self { d: half_bits(d), m: half_bits(m), scales: pack_six_bits(&scales, &depths), codes: [0; N] };
         let (d, m) = (half_value(block.d), half_value(block.m));
-        let (scale_codes, depth_codes) = unpack_six_bits(&block.scales);
-        for j in 0..8 {
-            let (scale, depth) = (d * f32::from(scale_codes[j]), m * f32::from(depth_codes[j]));
-            round_affine(&groups::<_, 32>(x)[j], scale, depth, levels, &mut groups_mut(&mut block.codes)[j]);
+        let (scales, depths) = unpack_six_bits(&block.scales);
+        for (j, (x, codes)) in groups::<_, 32>(x).iter().zip(groups_mut::<_, 32>(&mut block.codes)).enumerate() {
+            *codes = round_affine(x, d * f32::from(scales[j]), m * f32::from(depths[j]), levels, |x| found(j, x));
         }
         block
     }
@@ -159,13 +169,15 @@ fn fitted(values: &[f32; 8], weights: &[f32; 8]) -> (f32, [u8; 8]) {
 }
 
 /// Six-bit codes with the largest value on 63.
-fn evenly(values: &[f32; 8]) -> (f32, [u8; 8]) {
+#[inline(always)]
+pub(crate) fn evenly(values: &[f32; 8]) -> (f32, [u8; 8]) {
     let largest = largest(values);
     let inverse = if largest > 0.0 { 63.0 / largest } else { 0.0 };
     (largest / 63.0, values.map(|v| (nearest(inverse * v) as u8).min(63)))
 }
 
 /// The largest value above zero, or zero.
+#[inline(always)]
 pub(crate) fn largest(values: &[f32]) -> f32 {
     values.iter().fold(0.0, |largest, &v| if v > largest { v } else { largest })
 }

@@ -1,0 +1,165 @@
+//! Lanes against the scalar code: the same bytes on every instruction set of this machine, for
+//! ordinary and for odd weights, for any number of blocks.
+
+use gravure_simd::Isa;
+use proptest::prelude::*;
+
+use super::batch::{BatchEncoder, encode_all};
+use crate::{q2_k, q3_k, q4_k, q5_k, q6_k};
+
+/// Encodes blocks on every instruction set and by the scalar code.
+fn compare<const N: usize, const B: usize>(
+    name: &str,
+    x: &[f32],
+    importance: Option<&[f32]>,
+    encoder: impl BatchEncoder<N, B>,
+    scalar: impl Fn(&[f32; N], Option<&[f32; N]>, &mut [u8; B]) + Copy,
+) {
+    let blocks = x.as_chunks::<N>().0;
+    let columns = importance.map(|values| values.as_chunks::<N>().0);
+    let mut expected = vec![[0; B]; blocks.len()];
+    encode_all(None, blocks, columns, &mut expected, encoder, scalar);
+    for isa in Isa::available() {
+        let mut bytes = vec![[0xaa; B]; blocks.len()];
+        encode_all(Some(isa), blocks, columns, &mut bytes, encoder, scalar);
+        for (i, (got, expected)) in bytes.iter().zip(&expected).enumerate() {
+            let weighted = importance.is_some();
+            assert_eq!(got, expected, "{name} on {}, block {i} of {}, importance: {weighted}, {:?}", isa.name(), blocks.len(), blocks[i]);
+        }
+    }
+}
+
+/// Every encoder that works on lanes. Rows of importance are as long as `x` where it is given.
+fn compare_all(x: &[f32], importance: Option<&[f32]>) {
+    compare("q2_k", x, importance, super::q2_k::Q2KLanes, q2_k::encode_block);
+    compare("q3_k", x, importance, super::q3_k::Q3KLanes, q3_k::encode_block);
+    compare("q4_k", x, importance, q4_k::LANES, q4_k::encode_block);
+    compare("q5_k", x, importance, q5_k::LANES, q5_k::encode_block);
+    compare("q6_k", x, importance, super::q6_k::Q6KLanes, q6_k::encode_block);
+}
+
+/// A small generator: reproducible, and independent of the test framework's.
+struct Random(u64);
+
+impl Random {
+    fn bits(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// Roughly normal, deviation one.
+    fn normal(&mut self) -> f32 {
+        let sum: f32 = (0..6).map(|_| (self.bits() >> 40) as f32 / (1 << 24) as f32 - 0.5).sum();
+        sum * 1.414
+    }
+}
+
+const BLOCK: usize = 256;
+
+/// Blocks of every odd kind that the scalar code has a branch for, and ordinary ones.
+fn odd_blocks() -> Vec<f32> {
+    let mut random = Random(0x1234_5678_9abc_def1);
+    let mut blocks: Vec<Vec<f32>> = Vec::new();
+    let mut push = |values: &mut dyn FnMut(usize) -> f32| blocks.push((0..BLOCK).map(|i| values(i).clamp(f32::MIN, f32::MAX)).collect());
+    push(&mut |_| 0.0);
+    push(&mut |_| -0.0);
+    for scale in [1.0, 0.02, 1e-3, 1e-8, 1e-14, 1e-15, 1e-16, 1e-20, 1e-30, 1e-37, 1e-40, 1e-44, 1e4, 1e8, 1e15, 1e19, 1e25, 1e30, 1e37] {
+        let mut more = Random(random.bits());
+        push(&mut |_| more.normal() * scale);
+        push(&mut |_| more.normal().abs() * scale);
+        push(&mut |_| -more.normal().abs() * scale);
+        push(&mut |_| scale);
+        push(&mut |_| -scale);
+        push(&mut |i| if i % 2 == 0 { scale } else { -scale });
+        push(&mut |i| if i == 100 { scale } else { 0.0 });
+        push(&mut |i| if i == 3 { -scale } else { 0.0 });
+        // One outlier, one group that is zero, one that is constant.
+        push(&mut |i| if i == 77 { 1000.0 * scale } else { more.normal() * scale });
+        push(&mut |i| if (64..96).contains(&i) { 0.0 } else { more.normal() * scale });
+        push(&mut |i| if i < 48 { scale } else { more.normal() * scale });
+        // Groups of very different size, so that scales round to nothing.
+        push(&mut |i| more.normal() * scale * 10f32.powi((i / 16) as i32 - 8));
+        push(&mut |i| (more.normal().abs() + 100.0) * scale * if i / 32 % 2 == 0 { 1.0 } else { 0.01 });
+        // Ties: few distinct values, halves of a step.
+        push(&mut |_| (more.bits() % 16) as f32 * scale);
+        push(&mut |_| ((more.bits() % 33) as f32 - 16.0) * 0.5 * scale);
+        push(&mut |_| if more.bits().is_multiple_of(2) { scale } else { scale * 1.000_000_1 });
+    }
+    // The largest and the smallest values that there are, and anything at all in between.
+    push(&mut |i| if i % 3 == 0 { f32::MAX } else { f32::MIN });
+    push(&mut |i| if i % 5 == 0 { f32::from_bits(1) } else { 0.0 });
+    for _ in 0..16 {
+        let mut more = Random(random.bits());
+        push(&mut |_| Some(f32::from_bits(more.bits() as u32)).filter(|v| v.is_finite()).unwrap_or(1.0));
+    }
+    blocks.concat()
+}
+
+/// Importance of several kinds, as long as `length`.
+fn importances(length: usize) -> Vec<Vec<f32>> {
+    let mut random = Random(0xfeed_beef_dead_cafe);
+    let mut normal = || random.normal();
+    vec![
+        (0..length).map(|_| normal() * normal()).map(f32::abs).collect(),
+        vec![1.0; length],
+        vec![0.0; length],
+        // Mostly zero: what an expert looks like that hardly any token met.
+        (0..length).map(|i| if i % 7 == 0 { normal().abs() } else { 0.0 }).collect(),
+        (0..length).map(|i| 10f32.powi((i % 41) as i32 - 20)).collect(),
+        vec![1e-30; length],
+        vec![1e30; length],
+    ]
+}
+
+#[test]
+fn odd_blocks_have_the_scalar_bytes() {
+    let x = odd_blocks();
+    compare_all(&x, None);
+    for importance in importances(x.len()) {
+        compare_all(&x, Some(&importance));
+    }
+}
+
+#[test]
+fn any_number_of_blocks_and_any_row() {
+    let mut random = Random(77);
+    for count in 1..=35 {
+        let x: Vec<f32> = (0..count * BLOCK).map(|_| random.normal() * 0.02).collect();
+        compare_all(&x, None);
+        for blocks_per_row in (1..=count).filter(|n| count % n == 0) {
+            let importance: Vec<f32> = (0..blocks_per_row * BLOCK).map(|_| random.normal().abs()).collect();
+            compare_all(&x, Some(&importance));
+        }
+    }
+}
+
+#[test]
+fn many_ordinary_blocks() {
+    let mut random = Random(99);
+    let x: Vec<f32> = (0..600 * BLOCK).map(|_| random.normal().powi(3) * 0.02).collect();
+    let importance: Vec<f32> = (0..4 * BLOCK).map(|_| random.normal().powi(2)).collect();
+    compare_all(&x, None);
+    compare_all(&x, Some(&importance));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Finite values of any size and any bits.
+    #[test]
+    fn any_bits(bits in prop::collection::vec(any::<u32>(), 2 * BLOCK), weights in prop::collection::vec(0f32..10.0, BLOCK)) {
+        let x: Vec<f32> = bits.iter().map(|&bits| Some(f32::from_bits(bits)).filter(|v| v.is_finite()).unwrap_or(0.0)).collect();
+        compare_all(&x, None);
+        compare_all(&x, Some(&weights));
+    }
+
+    /// Values of one sign or around an offset, small integers among them.
+    #[test]
+    fn offsets_and_steps(offset in -4f32..4.0, step in prop::sample::select(vec![0.0f32, 0.125, 1.0, 3e-5]), codes in prop::collection::vec(-9i8..9, BLOCK)) {
+        let x: Vec<f32> = codes.iter().map(|&code| offset + step * f32::from(code)).collect();
+        compare_all(&x, None);
+        compare_all(&x, Some(&vec![0.5; BLOCK]));
+    }
+}
