@@ -101,7 +101,7 @@ fn scan_one_pickle(file: &Path, limits: &Limits, findings: &mut Vec<Finding>) ->
     findings.push(Finding { severity: Severity::Info, text: format!("{shown}: {}, {} names used", scan.container, scan.globals.len()) });
     for global in &scan.globals {
         let (severity, word) = if global.allowed { (Severity::Info, "allowed") } else { (Severity::Danger, "REFUSED") };
-        findings.push(Finding { severity, text: format!("{shown}: {word} {}.{}", global.module, global.name) });
+        findings.push(Finding { severity, text: format!("{shown}: {word} {}", global.name) });
     }
     for problem in &scan.problems {
         findings.push(Finding { severity: Severity::Danger, text: format!("{shown}: {problem}") });
