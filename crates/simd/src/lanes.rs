@@ -2,7 +2,7 @@
 
 use std::ops::{Add, BitAnd, BitOr, BitXor, Div, Mul, Not, Sub};
 
-use crate::token::Simd;
+use crate::token::{COLUMNS, Simd};
 
 /// Lanes of `f32`; `+ - * /` work lane by lane and are never fused.
 #[derive(Debug, Clone, Copy)]
@@ -65,17 +65,17 @@ impl<S: Simd> F32s<S> {
         self.0.to_array(self.1)
     }
 
-    /// Transposes: lane `k` of `out[i]` is `source[offsets[k] + i]`. `N` is a multiple of 16 to be
-    /// fast. Panics where a row does not lie within `source`.
+    /// Transposes: lane `k` of `out[i]` becomes `source[offsets[k] + i]`. Fast where `out` is a
+    /// multiple of 16 long. Panics where a row does not lie within `source`.
     #[inline(always)]
-    pub fn columns<const N: usize>(isa: S, source: &[f32], offsets: &[usize]) -> [Self; N] {
-        let mut raw = [isa.splat(0.0); N];
-        isa.columns(source, offsets, &mut raw);
-        let mut out = [Self::splat(isa, 0.0); N];
-        for i in 0..N {
-            out[i] = Self(isa, raw[i]);
+    pub fn columns(isa: S, source: &[f32], offsets: &[usize], out: &mut [Self]) {
+        for (i, chunk) in out.chunks_mut(COLUMNS).enumerate() {
+            let mut raw = [isa.splat(0.0); COLUMNS];
+            isa.columns(source.get(i * COLUMNS..).unwrap_or_default(), offsets, &mut raw[..chunk.len()]);
+            for (lanes, raw) in chunk.iter_mut().zip(raw) {
+                *lanes = Self(isa, raw);
+            }
         }
-        out
     }
 
     /// Square root.

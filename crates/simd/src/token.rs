@@ -7,6 +7,9 @@ use std::fmt::Debug;
 /// The most lanes that any token has.
 pub const MAX_LANES: usize = 16;
 
+/// Columns that are transposed at once: a multiple of every token's lanes.
+pub(crate) const COLUMNS: usize = 16;
+
 /// An operation written once for every instruction set.
 pub trait Kernel {
     /// What it returns.
@@ -47,8 +50,8 @@ pub trait Simd: Copy + Debug + Send + Sync + 'static {
     /// The lanes as an array.
     fn to_array(self, a: Self::F32) -> Self::F32Array;
     /// Column `i` of a matrix whose row `k` starts at `source[offsets[k]]` becomes `out[i]`: lane
-    /// `k` of it is `source[offsets[k] + i]`. Panics where `offsets` has fewer than `LANES` entries
-    /// or a row does not lie within `source`.
+    /// `k` of it is `source[offsets[k] + i]`. Fast for [`COLUMNS`] columns. Panics where `offsets`
+    /// has fewer than `LANES` entries or a row does not lie within `source`.
     fn columns(self, source: &[f32], offsets: &[usize], out: &mut [Self::F32]);
 
     /// `a + b`.

@@ -224,7 +224,8 @@ impl<const N: usize> Kernel for Columns<'_, N> {
 
     #[inline(always)]
     fn run<S: Simd>(self, isa: S) -> Self::Output {
-        let columns: [F32s<S>; N] = F32s::columns(isa, self.source, self.offsets);
+        let mut columns = [F32s::splat(isa, 0.0); N];
+        F32s::columns(isa, self.source, self.offsets, &mut columns);
         columns.iter().map(|column| column.to_array().as_ref().to_vec()).collect()
     }
 }
