@@ -15,7 +15,7 @@ use gravure_core::{
 use gravure_planner::mixtures::{self, MixtureRequest, OutputMatrix, Spread, TensorType};
 use serde::Deserialize;
 
-#[allow(dead_code)]
+#[allow(dead_code, unreachable_pub)]
 #[path = "../../formats/src/gguf/names.rs"]
 mod names;
 

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Everything that compares with the reference implementations. Fetches and builds them on the first run.
+#
+#   tests/interop/run.sh [--full]     --full: every mixture of every model (about half an hour on 2 cores)
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+depth=--quick
+[ "${1:-}" = --full ] && depth=
+
+cargo build --release --package gravure-cli
+gravure="${CARGO_TARGET_DIR:-target}/release/gravure"
+settings="$(tests/interop/peers.sh)"
+eval "$settings"
+
+work="${CARGO_TARGET_DIR:-target}/interop"
+mkdir -p "$work"
+"$PEER_PYTHON" scripts/random_gguf.py "$work/models"
+
+# shellcheck disable=SC2086 # an empty depth is no argument
+"$PEER_PYTHON" tests/interop/quantize_identity.py --gravure "$gravure" --peer "$PEER_BIN/llama-quantize" \
+    --split "$PEER_BIN/llama-gguf-split" --models "$work/models" --work "$work" $depth
