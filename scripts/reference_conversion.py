@@ -8,7 +8,8 @@ file in tests/fixtures/conversion/ says what came out: each metadata key with it
 type and the SHA-256 of its data, all in file order.
 
 The converter recognises byte-level pre-tokenizers by the hash of a test string and knows none of
-the tiny tokenizers; its `get_vocab_base_pre` is replaced by one that returns the right name.
+the tiny tokenizers; its `get_vocab_base_pre` is replaced by one that returns the right name. The folder is called `tiny`, which
+the converter makes a name of (`general.name`).
 
     cargo build -p gravure-testing --example tiny_model
     python scripts/reference_conversion.py LLAMA_CPP [CASE ...]
@@ -47,9 +48,9 @@ CASES = {
     "llama_linear": ("llama", {"transformers4": True, "config": {"rope_scaling": {"type": "linear", "factor": 2.0}}}, "llama-bpe"),
     "llama_no_head_dim": ("llama", {"config": {"head_dim": None, "num_key_value_heads": 4}}, "llama-bpe"),
     "mistral": ("mistral", {"dtype": "bf16"}, None),
-    "qwen2": ("qwen2", {"dtype": "bf16"}, "llama-bpe"),
-    "qwen2_untied": ("qwen2", {"transformers4": True, "config": {"tie_word_embeddings": False, "sliding_window": 64}}, "llama-bpe"),
-    "qwen3": ("qwen3", {"dtype": "bf16"}, "llama-bpe"),
+    "qwen2": ("qwen2", {"dtype": "bf16"}, "qwen2"),
+    "qwen2_untied": ("qwen2", {"transformers4": True, "config": {"tie_word_embeddings": False, "sliding_window": 64}}, "qwen2"),
+    "qwen3": ("qwen3", {"dtype": "bf16"}, "qwen2"),
     "phi3": ("phi3", {"dtype": "bf16"}, None),
     "phi3_transformers4": ("phi3", {"transformers4": True, "dtype": "f16"}, None),
     "phi3_plain": ("phi3", {"config": {
@@ -60,8 +61,8 @@ CASES = {
     "gemma3": ("gemma3", {"dtype": "bf16", "layers": 7}, None),
     "gemma3_scaled": ("gemma3", {"transformers4": True, "config": {
         "rope_scaling": {"rope_type": "linear", "factor": 8.0}, "final_logit_softcapping": 30.0}}, None),
-    "gpt2": ("gpt2", {}, "llama-bpe"),
-    "gpt2_f16": ("gpt2", {"dtype": "f16"}, "llama-bpe"),
+    "gpt2": ("gpt2", {}, "gpt-2"),
+    "gpt2_f16": ("gpt2", {"dtype": "f16"}, "gpt-2"),
     "bert": ("bert", {}, "bert-bge"),
     "bert_labels": ("bert", {"dtype": "f16", "config": {
         "id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}}, "bert-bge"),

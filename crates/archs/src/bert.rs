@@ -6,8 +6,12 @@
 
 use gravure_base::{Error, Result};
 use gravure_core::{Architecture, Graph, HyperKey, Hyperparameters, Part, Role, TensorMap, TensorRule, Value};
+use gravure_ops::{add, embedding, gelu};
 
+use crate::blocks::decoder::Bias;
+use crate::blocks::graph::{AttentionShape, Builder};
 use crate::blocks::pooling;
+use crate::blocks::sizes;
 use crate::blocks::sizes::{Set, Sizes};
 use crate::blocks::tensors::{both, weight};
 use crate::config::Config;
@@ -119,8 +123,48 @@ impl Architecture for Bert {
         Ok(TensorMap { rules, ignored, prefixes: vec!["bert.".to_owned()], generated: vec![] })
     }
 
-    fn graph(&self, _parameters: &Hyperparameters) -> Result<Graph> {
-        Err(Error::unsupported("no graph is built for this architecture yet"))
+    fn graph(&self, parameters: &Hyperparameters) -> Result<Graph> {
+        let width = parameters.u64(HyperKey::EmbeddingLength)?;
+        let heads = parameters.u64(HyperKey::HeadCount)?;
+        let epsilon = parameters.f64(HyperKey::LayerNormEpsilon)?;
+        let shape = AttentionShape {
+            heads,
+            kv_heads: heads,
+            scale: 1.0 / ((width / heads.max(1)) as f64).sqrt(),
+            causal: false,
+            window: None,
+            softcap: None,
+        };
+        let mut b = Builder::new();
+        let mut x = None;
+        let tables = [("tokens", Role::TokenEmbedding), ("positions", Role::PositionEmbedding), ("token_types", Role::TokenTypes)];
+        for (name, role) in tables {
+            let (numbers, table) = (b.input(name), b.weight(None, role));
+            let rows = b.op(&format!("embedding.{name}"), embedding::ID, &[table, numbers], []);
+            x = Some(match x {
+                Some(sum) => b.op(&format!("embedding.with_{name}"), add::ID, &[sum, rows], []),
+                None => rows,
+            });
+        }
+        let mut x = x.ok_or_else(|| Error::bug("no embedding"))?;
+        x = b.layer_norm("embedding.norm", x, None, Role::TokenEmbeddingNorm, epsilon);
+        for layer in 0..sizes::layers(parameters)? {
+            let at = |name: &str| format!("layers.{layer}.{name}");
+            let here = Some(layer);
+            let q = b.linear(&at("attention.query"), x, here, Role::AttentionQuery, Bias::Added);
+            let k = b.linear(&at("attention.key"), x, here, Role::AttentionKey, Bias::Added);
+            let v = b.linear(&at("attention.value"), x, here, Role::AttentionValue, Bias::Added);
+            let mixed = b.attention(&at("attention"), [q, k, v], &shape);
+            let out = b.linear(&at("attention.output"), mixed, here, Role::AttentionOutput, Bias::Added);
+            let sum = b.op(&at("attention.residual"), add::ID, &[x, out], []);
+            x = b.layer_norm(&at("attention.output.norm"), sum, here, Role::AttentionOutputNorm, epsilon);
+            let up = b.linear(&at("feed_forward.up"), x, here, Role::FeedForwardUp, Bias::Added);
+            let active = b.op(&at("feed_forward.activation"), gelu::ID, &[up], []);
+            let out = b.linear(&at("feed_forward.down"), active, here, Role::FeedForwardDown, Bias::Added);
+            let sum = b.op(&at("feed_forward.residual"), add::ID, &[x, out], []);
+            x = b.layer_norm(&at("output.norm"), sum, here, Role::LayerOutputNorm, epsilon);
+        }
+        Ok(b.finish("embeddings", x))
     }
 }
 

@@ -5,10 +5,12 @@
 //! Reference: `modeling_gemma2.py` of transformers; `conversion/gemma.py` of llama.cpp, which
 //! leaves a separate output matrix away and writes no rotary base: the engine's is 10,000.
 
-use gravure_base::{Error, Result};
+use gravure_base::Result;
 use gravure_core::{Architecture, Graph, HyperKey, Hyperparameters, Role, TensorMap, Transform};
+use gravure_ops::gelu_tanh;
 
 use crate::blocks::decoder;
+use crate::blocks::decoder::{Design, Norms};
 use crate::blocks::rope::{Rope, Scaling};
 use crate::blocks::sizes::{Defaults, Set, Sizes};
 use crate::blocks::tensors::{RuleExt, weight};
@@ -97,7 +99,20 @@ impl Architecture for Gemma2 {
         Ok(TensorMap { rules, ignored, prefixes: vec!["model.".to_owned()], generated: vec![] })
     }
 
-    fn graph(&self, _parameters: &Hyperparameters) -> Result<Graph> {
-        Err(Error::unsupported("no graph is built for this architecture yet"))
+    fn graph(&self, parameters: &Hyperparameters) -> Result<Graph> {
+        let head = decoder::head_length(parameters)?;
+        let rotation = decoder::shared_rotation(parameters)?;
+        let window = parameters.u64(HyperKey::SlidingWindow).unwrap_or(4096);
+        let (rotation, window) = (|_| rotation.clone(), |layer| (layer % 2 == 0).then_some(window));
+        let design = Design {
+            norms: Norms::BeforeAndAfter,
+            activation: gelu_tanh::ID,
+            scale_embedding: true,
+            score_divisor: parameters.f64(HyperKey::QueryPreAttentionScalar).unwrap_or(head as f64),
+            score_cap: parameters.f64(HyperKey::AttentionLogitSoftcap).ok(),
+            logit_cap: parameters.f64(HyperKey::FinalLogitSoftcap).ok(),
+            ..Design::plain(&rotation, &window, head)
+        };
+        decoder::graph(parameters, &design)
     }
 }

@@ -4,10 +4,13 @@
 //! Reference: `modeling_gemma3.py` of transformers; `conversion/gemma.py` of llama.cpp. That
 //! converter cuts the embedding to the tokenizer's vocabulary: who has both at hand does so too.
 
-use gravure_base::{Error, Result};
+use gravure_base::Result;
 use gravure_core::{Architecture, Graph, HyperKey, Hyperparameters, Role, TensorMap, Transform};
+use gravure_ops::gelu_tanh;
 
 use crate::blocks::decoder;
+use crate::blocks::decoder::{Design, Norms};
+use crate::blocks::graph::Rotation;
 use crate::blocks::rope::{Rope, Scaling};
 use crate::blocks::sizes::{Defaults, Set, Sizes};
 use crate::blocks::tensors::{RuleExt, weight};
@@ -104,7 +107,23 @@ impl Architecture for Gemma3 {
         Ok(TensorMap { rules, ignored, prefixes: vec!["model.".to_owned()], generated: vec![] })
     }
 
-    fn graph(&self, _parameters: &Hyperparameters) -> Result<Graph> {
-        Err(Error::unsupported("no graph is built for this architecture yet"))
+    fn graph(&self, parameters: &Hyperparameters) -> Result<Graph> {
+        let head = decoder::head_length(parameters)?;
+        let global = decoder::shared_rotation(parameters)?;
+        // Layers with a window keep the base that the model was first trained with, unscaled.
+        let local = Rotation::plain(head, parameters.f64(HyperKey::RopeFreqBaseSwa).unwrap_or(10_000.0));
+        let window = parameters.u64(HyperKey::SlidingWindow).ok();
+        let is_local = |layer: u32| !(u64::from(layer) + 1).is_multiple_of(PERIOD);
+        let rotation = |layer| if is_local(layer) { local.clone() } else { global.clone() };
+        let window = |layer| window.filter(|_| is_local(layer));
+        let design = Design {
+            norms: Norms::All,
+            activation: gelu_tanh::ID,
+            scale_embedding: true,
+            score_divisor: parameters.f64(HyperKey::QueryPreAttentionScalar).unwrap_or(head as f64),
+            logit_cap: parameters.f64(HyperKey::FinalLogitSoftcap).ok(),
+            ..Design::plain(&rotation, &window, head)
+        };
+        decoder::graph(parameters, &design)
     }
 }

@@ -5,9 +5,13 @@
 //! asks for `n_ctx`, which transformers 5 no longer writes, and takes four times the width for the
 //! feed-forward length whatever `n_inner` says; here `n_positions` and `n_inner` count.
 
-use gravure_base::{Error, Result};
+use gravure_base::Result;
 use gravure_core::{Architecture, Graph, HyperKey, Hyperparameters, Role, TensorMap, Transform};
+use gravure_ops::{add, embedding, gelu_tanh, linear};
 
+use crate::blocks::decoder::Bias;
+use crate::blocks::graph::{AttentionShape, Builder};
+use crate::blocks::sizes;
 use crate::blocks::sizes::{Set, Sizes};
 use crate::blocks::tensors::{RuleExt, bias, both, weight};
 use crate::config::Config;
@@ -99,7 +103,44 @@ impl Architecture for Gpt2 {
         Ok(TensorMap { rules, ignored, prefixes: vec!["transformer.".to_owned()], generated: vec![] })
     }
 
-    fn graph(&self, _parameters: &Hyperparameters) -> Result<Graph> {
-        Err(Error::unsupported("no graph is built for this architecture yet"))
+    fn graph(&self, parameters: &Hyperparameters) -> Result<Graph> {
+        let width = parameters.u64(HyperKey::EmbeddingLength)?;
+        let heads = parameters.u64(HyperKey::HeadCount)?;
+        let epsilon = parameters.f64(HyperKey::LayerNormEpsilon)?;
+        let shape = AttentionShape {
+            heads,
+            kv_heads: heads,
+            scale: 1.0 / ((width / heads.max(1)) as f64).sqrt(),
+            causal: true,
+            window: None,
+            softcap: None,
+        };
+        let mut b = Builder::new();
+        let (tokens, positions) = (b.input("tokens"), b.input("positions"));
+        let (table, places) = (b.weight(None, Role::TokenEmbedding), b.weight(None, Role::PositionEmbedding));
+        let words = b.op("embedding.tokens", embedding::ID, &[table, tokens], []);
+        let places = b.op("embedding.positions", embedding::ID, &[places, positions], []);
+        let mut x = b.op("embedding", add::ID, &[words, places], []);
+        for layer in 0..sizes::layers(parameters)? {
+            let at = |name: &str| format!("layers.{layer}.{name}");
+            let here = Some(layer);
+            let normed = b.layer_norm(&at("attention.norm"), x, here, Role::AttentionNorm, epsilon);
+            let all = b.linear(&at("attention.qkv"), normed, here, Role::AttentionQkv, Bias::Added);
+            let q = b.slice(&at("attention.query"), all, 0, width);
+            let k = b.slice(&at("attention.key"), all, width, width);
+            let v = b.slice(&at("attention.value"), all, 2 * width, width);
+            let mixed = b.attention(&at("attention"), [q, k, v], &shape);
+            let out = b.linear(&at("attention.output"), mixed, here, Role::AttentionOutput, Bias::Added);
+            x = b.op(&at("attention.residual"), add::ID, &[x, out], []);
+            let normed = b.layer_norm(&at("feed_forward.norm"), x, here, Role::FeedForwardNorm, epsilon);
+            let up = b.linear(&at("feed_forward.up"), normed, here, Role::FeedForwardUp, Bias::Added);
+            let active = b.op(&at("feed_forward.activation"), gelu_tanh::ID, &[up], []);
+            let out = b.linear(&at("feed_forward.down"), active, here, Role::FeedForwardDown, Bias::Added);
+            x = b.op(&at("feed_forward.residual"), add::ID, &[x, out], []);
+        }
+        let x = b.layer_norm("output.norm", x, None, Role::OutputNorm, epsilon);
+        let output = if parameters.flag(HyperKey::TiedEmbeddings) { table } else { b.weight(None, Role::Output) };
+        let logits = b.op("output", linear::ID, &[x, output], []);
+        Ok(b.finish("logits", logits))
     }
 }

@@ -8,10 +8,11 @@
 //! Reference: `modeling_llama.py` and `modeling_mistral.py` of transformers; `conversion/llama.py`
 //! of llama.cpp for what a GGUF holds.
 
-use gravure_base::{Error, Result};
+use gravure_base::Result;
 use gravure_core::{Architecture, Graph, HyperKey, Hyperparameters, Role, TensorMap, Transform};
 
 use crate::blocks::decoder;
+use crate::blocks::decoder::{Bias, Design};
 use crate::blocks::rope::{Rope, Scaling};
 use crate::blocks::sizes::{Defaults, Set, Sizes};
 use crate::blocks::tensors::{RuleExt, bias, generated, weight};
@@ -105,7 +106,17 @@ impl Architecture for Llama {
         })
     }
 
-    fn graph(&self, _parameters: &Hyperparameters) -> Result<Graph> {
-        Err(Error::unsupported("no graph is built for this architecture yet"))
+    fn graph(&self, parameters: &Hyperparameters) -> Result<Graph> {
+        let rotation = decoder::shared_rotation(parameters)?;
+        let window = parameters.u64(HyperKey::AttentionWindow).ok();
+        let (rotation, window) = (|_| rotation.clone(), |_| window);
+        let attention_bias = Bias::flag(parameters, HyperKey::AttentionBias);
+        let design = Design {
+            qkv_bias: attention_bias,
+            output_bias: attention_bias,
+            feed_forward_bias: Bias::flag(parameters, HyperKey::FeedForwardBias),
+            ..Design::plain(&rotation, &window, decoder::head_length(parameters)?)
+        };
+        decoder::graph(parameters, &design)
     }
 }

@@ -10,6 +10,8 @@
 use gravure_base::{Error, Result};
 use gravure_core::{Architecture, Graph, HyperKey, Hyperparameters, Role, TensorMap, Value};
 
+use crate::blocks::decoder;
+use crate::blocks::decoder::{Design, Projections};
 use crate::blocks::rope::{Rope, Scaling};
 use crate::blocks::sizes::{Defaults, Set, Sizes};
 use crate::blocks::tensors::{RuleExt, generated, weight};
@@ -101,8 +103,12 @@ impl Architecture for Phi3 {
         })
     }
 
-    fn graph(&self, _parameters: &Hyperparameters) -> Result<Graph> {
-        Err(Error::unsupported("no graph is built for this architecture yet"))
+    fn graph(&self, parameters: &Hyperparameters) -> Result<Graph> {
+        let rotation = decoder::shared_rotation(parameters)?;
+        let window = parameters.u64(HyperKey::SlidingWindow).ok().filter(|&window| window > 0);
+        let (rotation, window) = (|_| rotation.clone(), |_| window);
+        let plain = Design::plain(&rotation, &window, decoder::head_length(parameters)?);
+        decoder::graph(parameters, &Design { projections: Projections::Fused, ..plain })
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! Reference: `modeling_qwen2.py` of transformers; `conversion/qwen.py` of llama.cpp.
 
-use gravure_base::{Error, Result};
+use gravure_base::Result;
 use gravure_core::{Architecture, Graph, HyperKey, Hyperparameters, Role, TensorMap};
 
+use crate::blocks::decoder::{Bias, Design};
 use crate::blocks::rope::{Rope, Scaling};
 use crate::blocks::sizes::{Defaults, Set, Sizes};
 use crate::blocks::tensors::{RuleExt, bias, both, weight};
@@ -80,7 +81,10 @@ impl Architecture for Qwen2 {
         Ok(TensorMap { rules, ignored, prefixes: vec!["model.".to_owned()], generated: vec![] })
     }
 
-    fn graph(&self, _parameters: &Hyperparameters) -> Result<Graph> {
-        Err(Error::unsupported("no graph is built for this architecture yet"))
+    fn graph(&self, parameters: &Hyperparameters) -> Result<Graph> {
+        let rotation = decoder::shared_rotation(parameters)?;
+        let rotation = |_| rotation.clone();
+        let plain = Design::plain(&rotation, &|_| None, decoder::head_length(parameters)?);
+        decoder::graph(parameters, &Design { qkv_bias: Bias::Added, ..plain })
     }
 }

@@ -3,9 +3,10 @@
 //!
 //! Reference: `modeling_qwen3.py` of transformers; `conversion/qwen.py` of llama.cpp.
 
-use gravure_base::{Error, Result};
+use gravure_base::Result;
 use gravure_core::{Architecture, Graph, HyperKey, Hyperparameters, Role, TensorMap};
 
+use crate::blocks::decoder::{Bias, Design, Norms};
 use crate::blocks::rope::{Rope, Scaling};
 use crate::blocks::sizes::{Defaults, Set, Sizes};
 use crate::blocks::tensors::{RuleExt, bias, weight};
@@ -84,7 +85,11 @@ impl Architecture for Qwen3 {
         Ok(TensorMap { rules, ignored, prefixes: vec!["model.".to_owned()], generated: vec![] })
     }
 
-    fn graph(&self, _parameters: &Hyperparameters) -> Result<Graph> {
-        Err(Error::unsupported("no graph is built for this architecture yet"))
+    fn graph(&self, parameters: &Hyperparameters) -> Result<Graph> {
+        let rotation = decoder::shared_rotation(parameters)?;
+        let rotation = |_| rotation.clone();
+        let bias = Bias::flag(parameters, HyperKey::AttentionBias);
+        let plain = Design::plain(&rotation, &|_| None, decoder::head_length(parameters)?);
+        decoder::graph(parameters, &Design { qkv_bias: bias, output_bias: bias, norms: Norms::BeforeAndHeads, ..plain })
     }
 }

@@ -2,6 +2,7 @@
 //! graph.
 
 pub(crate) mod decoder;
+pub(crate) mod graph;
 pub(crate) mod pooling;
 pub(crate) mod rope;
 pub(crate) mod sizes;

@@ -115,3 +115,10 @@ impl Set for Hyperparameters {
         self.set(key, Value::Bool(value));
     }
 }
+
+/// The number of layers, of hyperparameters that may come from any file.
+pub(crate) fn layers(parameters: &Hyperparameters) -> Result<u32> {
+    let layers = parameters.u64(HyperKey::BlockCount)?;
+    Limits::check(layers, MOST_LAYERS, "layers")?;
+    u32::try_from(layers).map_err(|_| Error::input(format!("{layers} layers are impossible")))
+}

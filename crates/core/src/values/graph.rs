@@ -3,20 +3,11 @@
 
 use std::collections::BTreeMap;
 
+pub use gravure_ops::Attribute;
+
 /// Index of a value that flows between nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Edge(pub u32);
-
-/// A constant property of a node.
-#[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs)]
-pub enum Attribute {
-    Integer(i64),
-    Float(f64),
-    Flag(bool),
-    Text(String),
-    Integers(Vec<i64>),
-}
 
 /// One operation.
 #[derive(Debug, Clone, PartialEq)]
@@ -104,6 +95,11 @@ impl Graph {
     /// Names a result.
     pub fn output(&mut self, name: impl Into<String>, edge: Edge) {
         self.outputs.push((name.into(), edge));
+    }
+
+    /// Number of values, given and made: edges count from zero to it.
+    pub fn edge_count(&self) -> usize {
+        self.edges as usize
     }
 
     /// The weights that the graph reads, in order of first use.

@@ -37,26 +37,47 @@ pub(super) fn write(design: &str, config: &Map<String, Value>, folder: &Path) ->
                     "eos_token": "</s>", "unk_token": "<unk>", "legacy": false, "model_max_length": 512}),
             )
         }
-        _ => byte_level(vocabulary, folder),
+        "qwen2" | "qwen3" => byte_level(Dialect::Qwen, vocabulary, folder),
+        "gpt2" => byte_level(Dialect::Gpt2, vocabulary, folder),
+        _ => byte_level(Dialect::Llama3, vocabulary, folder),
     }
+}
+
+/// Whose special tokens and rule for splitting text a byte-level tokenizer has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    Llama3,
+    /// One digit at a time; `<|endoftext|>` ends a text.
+    Qwen,
+    /// The built-in rule of byte-level tokenizers.
+    Gpt2,
 }
 
 /// The first tokens of gravure-tiny's vocabulary: two special ones, 256 bytes, then one token for
 /// each merge.
-fn byte_level(vocabulary: usize, folder: &Path) -> Result<()> {
+fn byte_level(dialect: Dialect, vocabulary: usize, folder: &Path) -> Result<()> {
     let path = workspace_root().join("models/gravure-tiny/tokenizer.json");
     let bytes = std::fs::read(&path).map_err(|e| Error::io("read", &path, e))?;
-    let mut tokenizer: Value = serde_json::from_slice(&bytes).map_err(|e| Error::input("is not JSON").in_file(&path).caused_by(e))?;
+    let mut text = String::from_utf8(bytes).map_err(|e| Error::input("is not text").in_file(&path).caused_by(e))?;
+    let mut end = "<|end_of_text|>";
+    if dialect == Dialect::Qwen {
+        text = text.replace(end, "<|endoftext|>").replace("{N}{1,3}", "{N}");
+        end = "<|endoftext|>";
+    }
+    let mut tokenizer: Value = serde_json::from_str(&text).map_err(|e| Error::input("is not JSON").in_file(&path).caused_by(e))?;
     let broken = || Error::input("is not the tokenizer that was expected").in_file(&path);
     let vocab = tokenizer.pointer_mut("/model/vocab").and_then(Value::as_object_mut).ok_or_else(broken)?;
     vocab.retain(|_, id| id.as_u64().is_some_and(|id| id < vocabulary as u64));
     let merges = tokenizer.pointer_mut("/model/merges").and_then(Value::as_array_mut).ok_or_else(broken)?;
     merges.truncate(vocabulary.saturating_sub(258));
+    if dialect == Dialect::Gpt2 {
+        tokenizer["pre_tokenizer"] = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
+    }
     write_json(folder, "tokenizer.json", &tokenizer)?;
     write_json(
         folder,
         "tokenizer_config.json",
-        &json!({"bos_token": "<|begin_of_text|>", "eos_token": "<|end_of_text|>", "model_max_length": 512,
+        &json!({"bos_token": "<|begin_of_text|>", "eos_token": end, "model_max_length": 512,
             "tokenizer_class": "PreTrainedTokenizerFast"}),
     )
 }
