@@ -13,10 +13,28 @@
 #![allow(clippy::needless_range_loop, reason = "loops over several arrays in step")]
 
 mod blocks;
+mod codebooks;
 mod floats;
 mod integers;
+mod iq1_m;
+mod iq1_s;
+mod iq1_search;
+mod iq2_s;
+mod iq2_xs;
+mod iq2_xxs;
+mod iq3_s;
+mod iq3_xxs;
+mod iq4_levels;
+mod iq4_nl;
+mod iq4_xs;
+mod iq_lattice;
+mod iq_search;
 mod lanes;
+mod mxfp4;
 mod numbers;
+mod nvfp4;
+mod q1_0;
+mod q2_0;
 mod q2_k;
 mod q3_k;
 mod q4_0;
@@ -31,6 +49,9 @@ mod registry;
 mod search;
 mod small_blocks;
 mod super_blocks;
+mod ternary;
+mod tq1_0;
+mod tq2_0;
 mod vectorized;
 
 pub use registry::ENCODINGS;

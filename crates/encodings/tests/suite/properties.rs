@@ -52,7 +52,7 @@ fn errors_are_as_small_as_the_bits_allow() {
         // the fewest bits still beat writing zeros. A plain float spends at most half of its bits
         // on the exponent.
         let is_float = encoding.layout().block_elements == 1;
-        let bound = if is_float { 2f64.powf(-bits / 2.0) } else { (3.2 * 2f64.powf(-bits)).min(0.75) };
+        let bound = if is_float { 2f64.powf(-bits / 2.0) } else { (3.4 * 2f64.powf(-bits)).min(0.75) };
         let source = row(0);
         let error = relative_error(&source, &decode(encoding, &encode(encoding, &source, columns_for(encoding, &[1.0; COLUMNS]))));
         assert!(error < bound, "{}: relative error {error:.5} over the bound {bound:.5}", encoding.id());
