@@ -3,6 +3,7 @@
 
 mod data;
 mod faulty;
+pub mod interpreter;
 pub mod tiny_model;
 
 pub use data::{test_data, workspace_root};

@@ -83,6 +83,33 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// Reads options from an object with any of `dtype` (`f32`, `f16`, `bf16`), `shards`, `layers`,
+    /// `wide`, `transformers4` (flags) and `config` (entries of `config.json`).
+    ///
+    /// # Errors
+    /// `Request` for anything else.
+    pub fn from_json(given: &Value) -> Result<Self> {
+        let wrong = |key: &str, value: &Value| Error::request(format!("the option `{key}` cannot be {value}"));
+        let mut options = Self::default();
+        for (key, value) in given.as_object().ok_or_else(|| Error::request("the options are not an object"))? {
+            let number = || value.as_u64().and_then(|n| usize::try_from(n).ok()).ok_or_else(|| wrong(key, value));
+            match (key.as_str(), value) {
+                ("dtype", value) if value == "f32" => options.dtype = Dtype::F32,
+                ("dtype", value) if value == "f16" => options.dtype = Dtype::F16,
+                ("dtype", value) if value == "bf16" => options.dtype = Dtype::BF16,
+                ("shards", _) => options.shards = number()?,
+                ("layers", _) => options.layers = number()?,
+                ("wide", Value::Bool(true)) => options.size = Size::Wide,
+                ("transformers4", Value::Bool(true)) => options.spelling = Spelling::Transformers4,
+                ("config", Value::Object(config)) => options.config = config.clone().into_iter().collect(),
+                _ => return Err(wrong(key, value)),
+            }
+        }
+        Ok(options)
+    }
+}
+
 /// Writes a model of `design` (one of [`DESIGNS`]) into `folder`, which is created.
 ///
 /// # Errors
