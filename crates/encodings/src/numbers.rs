@@ -65,23 +65,25 @@ pub(crate) fn bfloat_value(bits: u16) -> f32 {
 /// rounds. Casts would do the same, but they saturate, and that is no vector code on the baseline.
 const UNIT: f32 = 8_388_608.0;
 
-/// The low byte of the nearest integer, halves away from zero, for magnitudes below 2^22.
+/// The nearest integer, halves away from zero, for magnitudes below 2^22; of the result only the low
+/// 22 bits count.
 #[inline(always)]
-pub(crate) fn round_half_away(value: f32) -> u8 {
+pub(crate) fn round_half_away(value: f32) -> u32 {
     let magnitude = value.abs();
     let even = magnitude + UNIT;
     // The difference is exact; a half is left only where the tie went down to an even number.
     let up = u32::from(magnitude - (even - UNIT) == 0.5);
     let sign = (value.to_bits() as i32 >> 31) as u32;
-    ((even.to_bits().wrapping_add(up) ^ sign).wrapping_sub(sign)) as u8
+    (even.to_bits().wrapping_add(up) ^ sign).wrapping_sub(sign)
 }
 
-/// The low byte of the integer part of a value that is not negative, below 2^22.
+/// The integer part of a value that is not negative, below 2^22; of the result only the low 22 bits
+/// count.
 #[inline(always)]
-pub(crate) fn floor_positive(value: f32) -> u8 {
+pub(crate) fn floor_positive(value: f32) -> u32 {
     let even = value + UNIT;
     let down = u32::from(even - UNIT > value);
-    even.to_bits().wrapping_sub(down) as u8
+    even.to_bits().wrapping_sub(down)
 }
 
 #[cfg(test)]
@@ -91,9 +93,9 @@ mod tests {
     #[test]
     fn rounding_equals_the_library_functions() {
         let check = |value: f32| {
-            assert_eq!(round_half_away(value), value.round() as i32 as u8, "{value:e}");
-            assert_eq!(round_half_away(-value), -(value.round() as i32) as u8, "{value:e}");
-            assert_eq!(floor_positive(value), value.floor() as i32 as u8, "{value:e}");
+            assert_eq!(round_half_away(value) as u8, value.round() as i32 as u8, "{value:e}");
+            assert_eq!(round_half_away(-value) as u8, -(value.round() as i32) as u8, "{value:e}");
+            assert_eq!(floor_positive(value) as u8, value.floor() as i32 as u8, "{value:e}");
         };
         (0..0x4380_0000u32).step_by(97).for_each(|bits| check(f32::from_bits(bits)));
         for half in 1..1024 {

@@ -75,7 +75,7 @@ impl EncodeBlock<N, B> for Q4_0 {
             y[2..].fill(0);
             return;
         }
-        let codes: [u8; N] = std::array::from_fn(|i| floor_positive(x[i] * inverse + 8.5).min(15));
+        let codes: [u8; N] = std::array::from_fn(|i| (floor_positive(x[i] * inverse + 8.5) & 255).min(15) as u8);
         pack_nibbles(&codes, &mut y[2..]);
     }
 }

@@ -77,7 +77,7 @@ impl EncodeBlock<N, B> for Q4_1 {
             y[4..].fill(0);
             return;
         }
-        let codes: [u8; N] = std::array::from_fn(|i| floor_positive((x[i] - low) * inverse + 0.5).min(15));
+        let codes: [u8; N] = std::array::from_fn(|i| (floor_positive((x[i] - low) * inverse + 0.5) & 255).min(15) as u8);
         pack_nibbles(&codes, &mut y[4..]);
     }
 }

@@ -13,7 +13,7 @@ use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
 use crate::blocks::{encode_rows, validate_scales};
 use crate::numbers::{floor_positive, half_bits, half_value};
 use crate::search::{error_weights, symmetric};
-use crate::small_blocks::{add_fifth_bits, fifth_bits, mean_of_squares, pack_nibbles, signed_extreme, unpack_nibbles};
+use crate::small_blocks::{fifth_bits, mean_of_squares, pack_nibbles, signed_extreme, unpack_fives};
 use crate::vectorized::{self, DecodeBlock, EncodeBlock};
 
 /// Weights in a block.
@@ -72,7 +72,7 @@ impl EncodeBlock<N, B> for Q5_0 {
             store(d, &[0; N], y);
             return;
         }
-        let codes = std::array::from_fn(|i| floor_positive(x[i] * inverse + 16.5).min(31));
+        let codes = std::array::from_fn(|i| (floor_positive(x[i] * inverse + 16.5) & 255).min(31) as u8);
         store(d, &codes, y);
     }
 }
@@ -81,10 +81,9 @@ impl DecodeBlock<N, B> for Q5_0 {
     #[inline(always)]
     fn decode_block(x: &[u8; B], y: &mut [f32; N]) {
         let d = half_value(u16::from_le_bytes([x[0], x[1]]));
-        let mut codes = unpack_nibbles(&x[6..]);
-        add_fifth_bits(&mut codes, u32::from_le_bytes([x[2], x[3], x[4], x[5]]));
+        let codes = unpack_fives(&x[6..], u32::from_le_bytes([x[2], x[3], x[4], x[5]]));
         for i in 0..N {
-            y[i] = (i32::from(codes[i]) - 16) as f32 * d;
+            y[i] = (codes[i] - 16) as f32 * d;
         }
     }
 }

@@ -13,7 +13,7 @@ use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
 use crate::blocks::{encode_rows, validate_scales};
 use crate::numbers::{floor_positive, half_bits, half_value};
 use crate::search::{AffineSearch, Penalty, affine, error_weights};
-use crate::small_blocks::{add_fifth_bits, fifth_bits, mean_of_squares, pack_nibbles, range, unpack_nibbles};
+use crate::small_blocks::{fifth_bits, mean_of_squares, pack_nibbles, range, unpack_fives};
 use crate::vectorized::{self, DecodeBlock, EncodeBlock};
 
 /// Weights in a block.
@@ -75,7 +75,7 @@ impl EncodeBlock<N, B> for Q5_1 {
             store(d, low, &[0; N], y);
             return;
         }
-        let codes = std::array::from_fn(|i| floor_positive((x[i] - low) * inverse + 0.5));
+        let codes = std::array::from_fn(|i| floor_positive((x[i] - low) * inverse + 0.5) as u8);
         store(d, low, &codes, y);
     }
 }
@@ -85,10 +85,9 @@ impl DecodeBlock<N, B> for Q5_1 {
     fn decode_block(x: &[u8; B], y: &mut [f32; N]) {
         let d = half_value(u16::from_le_bytes([x[0], x[1]]));
         let m = half_value(u16::from_le_bytes([x[2], x[3]]));
-        let mut codes = unpack_nibbles(&x[8..]);
-        add_fifth_bits(&mut codes, u32::from_le_bytes([x[4], x[5], x[6], x[7]]));
+        let codes = unpack_fives(&x[8..], u32::from_le_bytes([x[4], x[5], x[6], x[7]]));
         for i in 0..N {
-            y[i] = f32::from(codes[i]) * d + m;
+            y[i] = codes[i] as f32 * d + m;
         }
     }
 }

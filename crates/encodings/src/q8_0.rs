@@ -12,7 +12,7 @@ use gravure_core::{Encoding, Importance, Layout, Result};
 
 use crate::blocks::validate_scales;
 use crate::numbers::{half_bits, half_value, round_half_away};
-use crate::small_blocks::range;
+use crate::small_blocks::magnitude;
 use crate::vectorized::{self, DecodeBlock, EncodeBlock};
 
 /// Weights in a block.
@@ -53,9 +53,7 @@ impl Encoding for Q8_0 {
 impl EncodeBlock<N, B> for Q8_0 {
     #[inline(always)]
     fn encode_block(x: &[f32; N], y: &mut [u8; B]) {
-        let (low, high) = range(x);
-        let magnitude = if high > -low { high } else { -low }.abs();
-        let d = magnitude / 127.0;
+        let d = magnitude(x) / 127.0;
         let inverse = if d != 0.0 { 1.0 / d } else { 0.0 };
         y[..2].copy_from_slice(&half_bits(d).to_le_bytes());
         if inverse.is_infinite() {
@@ -63,8 +61,12 @@ impl EncodeBlock<N, B> for Q8_0 {
             y[2..].fill(0);
             return;
         }
+        let mut codes = [0u32; N];
         for i in 0..N {
-            y[2 + i] = round_half_away(x[i] * inverse);
+            codes[i] = round_half_away(x[i] * inverse);
+        }
+        for i in 0..N {
+            y[2 + i] = codes[i] as u8;
         }
     }
 }

@@ -24,22 +24,29 @@ pub(crate) fn signed_extreme(x: &[f32; 32]) -> f32 {
 /// the smallest is a zero, with the sign of the first one (and so the largest, where all are).
 #[inline(always)]
 pub(crate) fn range(x: &[f32; 32]) -> (f32, f32) {
-    let lesser = |a: f32, b: f32| if a < b { a } else { b };
-    let greater = |a: f32, b: f32| if a > b { a } else { b };
-    // Halving instead of a chain of 32: the order does not matter for finite numbers.
-    let mut low: [f32; 16] = std::array::from_fn(|i| lesser(x[i], x[i + 16]));
-    let mut high: [f32; 16] = std::array::from_fn(|i| greater(x[i], x[i + 16]));
-    for half in [8, 4, 2, 1] {
-        for i in 0..half {
-            low[i] = lesser(low[i], low[i + half]);
-            high[i] = greater(high[i], high[i + half]);
-        }
+    // As integers, because their least and greatest may be taken in any order: float extremes would
+    // be a chain of 32, for the sake of NaNs that are not there.
+    let ordered = x.map(|v| flip(v.to_bits() as i32));
+    let low = ordered.iter().fold(i32::MAX, |low, &v| low.min(v));
+    let high = ordered.iter().fold(i32::MIN, |high, &v| high.max(v));
+    let (mut low, mut high) = (f32::from_bits(flip(low) as u32), f32::from_bits(flip(high) as u32));
+    if low == 0.0 {
+        low = x.iter().copied().find(|&v| v == 0.0).unwrap_or(low);
+        high = if high == 0.0 { low } else { high };
     }
-    if low[0] == 0.0 {
-        low[0] = x.iter().copied().find(|&v| v == 0.0).unwrap_or(low[0]);
-        high[0] = if high[0] == 0.0 { low[0] } else { high[0] };
-    }
-    (low[0], high[0])
+    (low, high)
+}
+
+/// Bits of a float to an integer of the same order, and back.
+#[inline(always)]
+fn flip(bits: i32) -> i32 {
+    bits ^ ((bits >> 31) & i32::MAX)
+}
+
+/// The largest magnitude among finite weights.
+#[inline(always)]
+pub(crate) fn magnitude(x: &[f32; 32]) -> f32 {
+    f32::from_bits(x.iter().fold(0, |largest, v| largest.max(v.to_bits() as i32 & i32::MAX)) as u32)
 }
 
 /// Packs 32 codes of four bits: code `i` in the low half of byte `i`, code `i + 16` in the high.
@@ -73,12 +80,17 @@ pub(crate) fn fifth_bits(codes: &[u8; 32]) -> u32 {
     u32::from_le_bytes(out)
 }
 
-/// Adds the fifth bits to codes of four.
+/// Codes of five bits from packed nibbles and the fifth bits.
 #[inline(always)]
-pub(crate) fn add_fifth_bits(codes: &mut [u8; 32], bits: u32) {
-    for (i, code) in codes.iter_mut().enumerate() {
-        *code |= ((bits >> i & 1) as u8) << 4;
+pub(crate) fn unpack_fives(bytes: &[u8], fifth: u32) -> [i32; 32] {
+    let mut codes = [0; 32];
+    for i in 0..16 {
+        codes[i] = (u32::from(bytes[i] & 15) | (fifth >> i & 1) << 4) as i32;
     }
+    for i in 0..16 {
+        codes[i + 16] = (u32::from(bytes[i] >> 4) | (fifth >> (i + 16) & 1) << 4) as i32;
+    }
+    codes
 }
 
 #[cfg(test)]
@@ -90,9 +102,9 @@ mod tests {
         let codes: [u8; 32] = std::array::from_fn(|i| (i * 13 % 32) as u8);
         let expected = codes.iter().enumerate().fold(0, |bits, (i, &code)| bits | u32::from(code >> 4) << i);
         assert_eq!(fifth_bits(&codes), expected);
-        let mut low = codes.map(|code| code & 15);
-        add_fifth_bits(&mut low, expected);
-        assert_eq!(low, codes);
+        let mut packed = [0; 16];
+        pack_nibbles(&codes, &mut packed);
+        assert_eq!(unpack_fives(&packed, expected), codes.map(i32::from));
     }
 
     #[test]
@@ -103,7 +115,7 @@ mod tests {
         assert_eq!(signed_extreme(&x), -1.0);
         (x[2], x[20]) = (1.0, 0.0);
         assert_eq!(signed_extreme(&x), 1.0);
-        assert_eq!(range(&x), (-1.0, 1.0));
+        assert_eq!((range(&x), magnitude(&x)), ((-1.0, 1.0), 1.0));
         x = [0.0; 32];
         x[0] = -0.0;
         assert!(range(&x).0.is_sign_negative() && range(&x).1.is_sign_negative());

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use gravure_core::Encoding;
+use gravure_core::{Encoding, ImportanceUse};
 use gravure_encodings::ENCODINGS;
 
 use crate::inputs::{COLUMNS, importance, rows};
@@ -46,6 +46,28 @@ fn fnv(values: &[f32]) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
+/// Every type of weights that the reference can write.
+const REFERENCE_TYPES: &[&str] = &[
+    "f32", "f16", "bf16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "iq1_s", "iq1_m", "iq2_xxs",
+    "iq2_xs", "iq2_s", "iq3_xxs", "iq3_s", "iq4_nl", "iq4_xs", "tq1_0", "tq2_0", "mxfp4", "nvfp4", "q1_0", "q2_0",
+];
+
+#[test]
+fn every_type_of_the_reference_is_here_and_has_its_vectors() {
+    for id in REFERENCE_TYPES {
+        let encoding = ENCODINGS.iter().find(|e| e.id() == *id).unwrap_or_else(|| panic!("{id} is not registered"));
+        let golden = read(*encoding).unwrap_or_else(|| panic!("{id} has no golden file"));
+        assert!(golden.kinds.count_ones() >= 13, "{id} is tested on few kinds of rows");
+        let with = golden.modes[1].is_some();
+        assert!(with || encoding.importance() == ImportanceUse::Ignored, "{id} has no vectors with importance");
+        assert!(golden.modes[0].is_some() || encoding.importance() == ImportanceUse::Required, "{id} has no vectors without importance");
+    }
+    for entry in std::fs::read_dir(folder()).unwrap() {
+        let name = entry.unwrap().file_name().to_string_lossy().into_owned();
+        assert!(REFERENCE_TYPES.iter().any(|id| name == format!("{id}.bin")), "{name} belongs to nobody");
+    }
+}
+
 #[test]
 fn bytes_equal_the_reference() {
     let mut failures = Vec::new();
@@ -84,5 +106,5 @@ fn bytes_equal_the_reference() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
-    assert!(checked > 20, "only {checked} vectors were found");
+    assert!(checked >= REFERENCE_TYPES.len(), "only {checked} vectors were found");
 }

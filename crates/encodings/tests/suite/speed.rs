@@ -1,5 +1,8 @@
 //! Nanoseconds a weight of every encoder and decoder, on one thread:
 //! `cargo test --release -p gravure-encodings --test suite -- --ignored --nocapture speed`
+//!
+//! The environment variable `GRAVURE_ENCODINGS` holds the ids to measure, separated by commas; all
+//! where it is absent.
 
 use std::time::Instant;
 
@@ -32,7 +35,9 @@ fn speed() {
         nanoseconds(source.len(), || std::hint::black_box(&mut copy).copy_from_slice(std::hint::black_box(&source)))
     );
     println!("{:10} {:>10} {:>10} {:>10}", "encoding", "encode", "important", "decode");
-    for encoding in ENCODINGS.iter().filter(|e| e.can_encode() && !e.is_integer()) {
+    let wanted = std::env::var("GRAVURE_ENCODINGS").ok();
+    let wanted = |id: &str| wanted.as_ref().is_none_or(|ids| ids.split(',').any(|wanted| wanted == id));
+    for encoding in ENCODINGS.iter().filter(|e| e.can_encode() && !e.is_integer() && wanted(e.id())) {
         let mut bytes = vec![0; encoding.row_bytes(source.len() as u64).unwrap() as usize];
         let mut time =
             |columns: Option<&[f32]>| nanoseconds(source.len(), || encoding.encode(&source, COLUMNS, columns, &mut bytes).unwrap());
