@@ -4,15 +4,26 @@
 //! vocabularies into one compact value, [`Tokenizer`].
 #![forbid(unsafe_code)]
 
+mod added;
+mod byte_level;
+mod charsmap;
+mod decode;
+mod encode;
+mod engine;
 pub mod huggingface;
 mod json;
 pub mod llama;
 mod merges;
+mod normalize;
 mod pipeline;
 mod pretokenizers;
+mod regex;
+mod split;
 mod tokenizer;
+mod unicode;
 mod vocabulary;
 
+pub use encode::{Around, SpecialText};
 pub use merges::Merges;
 pub use tokenizer::{ChatTemplate, Model, Settings, SpecialToken, Tokenizer};
 pub use vocabulary::{TokenKind, Vocabulary};

@@ -4,13 +4,20 @@
 //! text -> added tokens cut out -> normalizers -> splitters -> model (merges, scores, pieces) -> ids
 //! ```
 
+use crate::added::{Leftmost, LongestFirst};
+use crate::charsmap::Charsmap;
+use crate::decode::Decoder;
+use crate::engine::Engine;
+use crate::normalize::SentencePieceSpaces;
+use crate::regex::Regex;
+
 /// What a step looks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Pattern {
     /// This very text.
     Text(String),
     /// A regular expression, in the dialect of Oniguruma.
-    Regex(String),
+    Regex(Regex),
 }
 
 /// What becomes of the text that a splitter's pattern matches.
@@ -46,7 +53,7 @@ pub(crate) struct BertNormalizer {
 }
 
 /// A change of the text before it is split.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Normalizer {
     Prepend(String),
     Replace {
@@ -65,18 +72,22 @@ pub(crate) enum Normalizer {
     },
     Bert(BertNormalizer),
     /// SentencePiece's compiled rules.
-    Charsmap(Vec<u8>),
+    Charsmap(Charsmap),
+    /// BERT's normalization as llama.cpp does it, down to the words.
+    BertWords { strip_accents: bool, lowercase: bool },
+    SentencePieceSpaces(SentencePieceSpaces),
 }
 
 /// A way of splitting text into words.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Splitter {
     Split { pattern: Pattern, behavior: Behavior, invert: bool },
-    ByteLevel { add_prefix_space: bool, use_regex: bool },
+    ByteLevel { add_prefix_space: bool, regex: Option<Regex> },
     Metaspace { replacement: char, scheme: PrependScheme, split: bool },
     Digits { individual: bool },
     Punctuation(Behavior),
-    Whitespace,
+    /// Runs of letters and digits, runs of what is neither; the regex says so.
+    Whitespace(Regex),
     WhitespaceSplit,
     Bert,
     CharDelimiter(char),
@@ -99,26 +110,27 @@ pub(crate) struct AddedToken {
     pub(crate) normalized: bool,
 }
 
-/// How the tokens of a word are found.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Engine {
-    /// Merge rules.
-    Bpe { byte_level: bool, ignore_merges: bool, unknown: Option<u32>, fuse_unknown: bool, byte_fallback: bool },
-    /// The best-scored neighbours become one, as long as their text is a token.
-    Scored,
-    /// The most probable segmentation.
-    Unigram { unknown: Option<u32>, byte_fallback: bool },
-    /// The longest piece first.
-    WordPiece { unknown: u32, prefix: String, longest_word: usize },
+/// How added tokens are cut out of a text.
+#[derive(Debug, Clone)]
+pub(crate) enum Cut {
+    /// Leftmost first; once in the text as it is, once in the normalized text.
+    Leftmost { raw: Leftmost, normalized: Leftmost },
+    /// The longest token everywhere, then the next.
+    LongestFirst(LongestFirst),
 }
 
-/// All steps of the source's view.
+/// All steps of one view.
 #[derive(Debug, Clone)]
 pub(crate) struct Pipeline {
-    pub(crate) added: Vec<AddedToken>,
+    pub(crate) cut: Cut,
+    /// A space is put before a text that starts, or follows a token that was cut out.
+    pub(crate) space_prefix: bool,
     pub(crate) normalizers: Vec<Normalizer>,
     pub(crate) splitters: Vec<Splitter>,
     pub(crate) engine: Engine,
+    /// Tokens before a text.
     pub(crate) prefix: Vec<u32>,
+    /// Tokens after a text.
     pub(crate) suffix: Vec<u32>,
+    pub(crate) decoder: Decoder,
 }

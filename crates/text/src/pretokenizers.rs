@@ -205,11 +205,11 @@ impl PreTokenizer {
 /// How a step is spelled in [`PreTokenizer::sources`]; `None` for a step that does not split.
 fn step(splitter: &Splitter) -> Option<String> {
     Some(match splitter {
-        Splitter::ByteLevel { add_prefix_space: false, use_regex: false } => return None,
-        Splitter::ByteLevel { add_prefix_space: false, use_regex: true } => GPT_2.to_owned(),
+        Splitter::ByteLevel { add_prefix_space: false, regex: None } => return None,
+        Splitter::ByteLevel { add_prefix_space: false, regex: Some(_) } => GPT_2.to_owned(),
         // What is removed is what no alternative matches, and these regexes match everything.
         Splitter::Split { pattern: Pattern::Regex(regex), behavior: Behavior::Isolated, invert: false }
-        | Splitter::Split { pattern: Pattern::Regex(regex), behavior: Behavior::Removed, invert: true } => regex.clone(),
+        | Splitter::Split { pattern: Pattern::Regex(regex), behavior: Behavior::Removed, invert: true } => regex.source().to_owned(),
         Splitter::Digits { individual: true } => r"\p{N}".to_owned(),
         Splitter::Digits { individual: false } => r"\p{N}+".to_owned(),
         Splitter::Punctuation(Behavior::Contiguous) => PUNCTUATION_CONTIGUOUS.to_owned(),
@@ -220,9 +220,10 @@ fn step(splitter: &Splitter) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::regex::{Flavor, Regex};
 
     fn split(regex: &str) -> Splitter {
-        Splitter::Split { pattern: Pattern::Regex(regex.to_owned()), behavior: Behavior::Isolated, invert: false }
+        Splitter::Split { pattern: Pattern::Regex(Regex::new(regex, Flavor::Oniguruma).unwrap()), behavior: Behavior::Isolated, invert: false }
     }
 
     #[test]
@@ -239,8 +240,8 @@ mod tests {
 
     #[test]
     fn regexes_give_the_name() {
-        let bytes = Splitter::ByteLevel { add_prefix_space: false, use_regex: false };
-        let gpt_2 = Splitter::ByteLevel { add_prefix_space: false, use_regex: true };
+        let bytes = Splitter::ByteLevel { add_prefix_space: false, regex: None };
+        let gpt_2 = Splitter::ByteLevel { add_prefix_space: false, regex: Some(Regex::new(GPT_2, Flavor::Oniguruma).unwrap()) };
         let cases: [(&[Splitter], bool, bool, &str); 7] = [
             (&[split(CL100K), bytes.clone()], true, false, "llama-bpe"),
             (&[split(CL100K), bytes.clone()], false, false, "dbrx"),

@@ -6,6 +6,8 @@
 //! this type; they differ in the pipeline that the reader built. [`crate::llama::from_source`] goes
 //! from the first to the second, and [`crate::prove`] shows that they agree.
 
+use std::sync::Arc;
+
 use gravure_base::{Error, Result};
 
 use crate::merges::Merges;
@@ -119,7 +121,7 @@ pub struct Tokenizer {
     pub(crate) settings: Settings,
     pub(crate) templates: Vec<ChatTemplate>,
     /// How text becomes words; `None` where the source names steps that this build does not know.
-    pub(crate) pipeline: Option<Pipeline>,
+    pub(crate) pipeline: Option<Arc<Pipeline>>,
 }
 
 impl Tokenizer {

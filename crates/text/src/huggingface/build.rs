@@ -1,5 +1,7 @@
 //! From the parts of a `tokenizer.json` to a tokenizer.
 
+use std::sync::Arc;
+
 use gravure_base::{Error, Limits, Result};
 use serde_json::Value;
 
@@ -7,8 +9,12 @@ use super::Side;
 use super::components::{self, Template};
 use super::fields::Fields;
 use super::tokenizer_json::{Raw, RawVocabulary};
+use crate::added::Leftmost;
+use crate::decode::Decoder;
+use crate::engine::{self, Bpe, Engine, Symbols, Unigram, Unmatched, WordPiece};
 use crate::merges::{Merges, Repeated, UnknownParts};
-use crate::pipeline::{AddedToken, Engine, Normalizer, Pipeline, Splitter};
+use crate::normalize;
+use crate::pipeline::{AddedToken, Cut, Normalizer, Pipeline, Splitter};
 use crate::tokenizer::{Model, Settings, Tokenizer};
 use crate::vocabulary::{TokenKind, Vocabulary, shown};
 
@@ -40,22 +46,39 @@ pub(crate) fn from_tokenizer_json(raw: Raw, side: &Side, limits: &Limits) -> Res
         _ if raw.merges.is_empty() => Merges::default(),
         other => return Err(Error::input(format!("a {other} model has no merge rules, but the file has some"))),
     };
-    let engine = engine(&raw, kind, model, &vocabulary)?;
+    let engine = engine(&raw, kind, model, &vocabulary, &merges)?;
     let settings = settings(&normalizers, &template, model);
-    let added = added.into_iter().filter(|token| (token.id as usize) < vocabulary.len()).collect();
     for &id in template.prefix.iter().chain(&template.suffix) {
         if id as usize >= vocabulary.len() {
             return Err(Error::input(format!("the post-processor adds the token {id}, but there are only {} tokens", vocabulary.len())));
         }
     }
+    let within = added.iter().filter(|token| (token.id as usize) < vocabulary.len());
+    let cut = cut(within, &normalizers)?;
+    let decoder = Decoder::Steps(components::decoders(&raw.decoder)?);
     let Template { prefix, suffix, .. } = template;
-    let pipeline = Pipeline { added, normalizers, splitters, engine, prefix, suffix };
-    let mut tokenizer =
-        Tokenizer { model, vocabulary, merges, specials: Vec::new(), settings, templates: Vec::new(), pipeline: Some(pipeline) };
+    let pipeline = Pipeline { cut, space_prefix: false, normalizers, splitters, engine, prefix, suffix, decoder };
+    let pipeline = Some(Arc::new(pipeline));
+    let mut tokenizer = Tokenizer { model, vocabulary, merges, specials: Vec::new(), settings, templates: Vec::new(), pipeline };
     if model == Model::ScoredBpe {
         scores_from_merges(&mut tokenizer);
     }
     Ok(tokenizer)
+}
+
+/// Where a token is normalized before it is looked for, so is the text that it is looked for in.
+fn cut<'a>(added: impl Iterator<Item = &'a AddedToken>, normalizers: &[Normalizer]) -> Result<Cut> {
+    let (mut raw, mut normalized) = (Vec::new(), Vec::new());
+    for token in added {
+        if token.normalized && !normalizers.is_empty() {
+            normalized.push((token, normalize::normalize(normalizers, &token.content)?.into_owned()));
+        } else if token.normalized {
+            normalized.push((token, token.content.clone()));
+        } else {
+            raw.push((token, token.content.clone()));
+        }
+    }
+    Ok(Cut::Leftmost { raw: Leftmost::new(raw.into_iter()), normalized: Leftmost::new(normalized.into_iter()) })
 }
 
 /// The type of the model; old files do not name it.
@@ -187,7 +210,7 @@ pub(super) fn looks_special(text: &str) -> bool {
     matches!(text, "<pad>" | "<mask>" | "<2mass>" | "[@BOS@]") || within("<|", "|>") || within("<｜", "｜>") || within("<unused", ">")
 }
 
-fn engine(raw: &Raw, kind: &str, model: Model, vocabulary: &Vocabulary) -> Result<Engine> {
+fn engine(raw: &Raw, kind: &str, model: Model, vocabulary: &Vocabulary, merges: &Merges) -> Result<Engine> {
     let what = format!("the model {kind}");
     let mut fields = Fields::of_map(&what, &raw.model);
     fields.ignore("type");
@@ -206,23 +229,28 @@ fn engine(raw: &Raw, kind: &str, model: Model, vocabulary: &Vocabulary) -> Resul
             if fields.get("dropout").is_some_and(|value| value.as_f64() != Some(0.0)) {
                 return Err(Error::unsupported("a BPE model with dropout gives other tokens each time"));
             }
-            Engine::Bpe {
-                byte_level: model == Model::ByteLevelBpe,
+            let wants_bytes = fields.flag_or("byte_fallback", false)?;
+            Engine::Bpe(Bpe {
+                symbols: if model == Model::ByteLevelBpe { Bpe::bytes(vocabulary, merges) } else { Symbols::Chars },
                 ignore_merges: fields.flag_or("ignore_merges", false)?,
+                whole_line_feeds: false,
                 unknown: named(fields.get("unk_token"))?,
                 fuse_unknown: fields.flag_or("fuse_unk", false)?,
-                byte_fallback: fields.flag_or("byte_fallback", false)?,
-            }
+                fallback: if wants_bytes { engine::byte_tokens(vocabulary) } else { None },
+                unmatched: Unmatched::Dropped,
+            })
         }
         "WordPiece" => {
             let longest = fields.get("max_input_chars_per_word").map_or(Some(100), Value::as_u64);
-            Engine::WordPiece {
-                unknown: named(Some(fields.need("unk_token")?))?.ok_or_else(|| Error::input("there is no unknown token"))?,
-                prefix: fields.get("continuing_subword_prefix").map_or(Some("##"), Value::as_str).unwrap_or_default().to_owned(),
+            Engine::WordPiece(WordPiece {
+                unknown: named(Some(fields.need("unk_token")?))?,
+                first: String::new(),
+                rest: fields.get("continuing_subword_prefix").map_or(Some("##"), Value::as_str).unwrap_or_default().to_owned(),
                 longest_word: longest
                     .and_then(|n| usize::try_from(n).ok())
                     .ok_or_else(|| fields.wrong("max_input_chars_per_word", "a number"))?,
-            }
+                longest_token: vocabulary.texts().map(str::len).max().unwrap_or(0),
+            })
         }
         _ => {
             let unknown = match fields.get("unk_id") {
@@ -232,7 +260,8 @@ fn engine(raw: &Raw, kind: &str, model: Model, vocabulary: &Vocabulary) -> Resul
             if unknown.is_some_and(|id| id as usize >= vocabulary.len()) {
                 return Err(Error::input("\"unk_id\" is no token"));
             }
-            Engine::Unigram { unknown, byte_fallback: fields.flag_or("byte_fallback", false)? }
+            let fallback = if fields.flag_or("byte_fallback", false)? { engine::byte_tokens(vocabulary) } else { None };
+            Engine::Unigram(Unigram::new(vocabulary, unknown, fallback, false))
         }
     };
     fields.done()?;
@@ -258,7 +287,7 @@ fn settings(normalizers: &[Normalizer], template: &Template, model: Model) -> Se
                     out.strip_accents = Some(bert.strip_accents);
                 }
             }
-            Normalizer::Charsmap(bytes) => out.charsmap.clone_from(bytes),
+            Normalizer::Charsmap(map) => out.charsmap = map.bytes(),
             _ => {}
         }
     }

@@ -7,7 +7,11 @@ use gravure_base::{Error, Result};
 use serde_json::Value;
 
 use super::fields::Fields;
+use crate::decode::Step;
+use crate::normalize;
 use crate::pipeline::{Behavior, BertNormalizer, Normalizer, Pattern, PrependScheme, Splitter};
+use crate::pretokenizers::GPT_2;
+use crate::regex::{Flavor, Regex};
 
 /// Reads a normalizer and what is nested in it, in order.
 pub(crate) fn normalizers(value: &Value) -> Result<Vec<Normalizer>> {
@@ -96,7 +100,7 @@ fn normalizer(value: &Value, kind: &str) -> Result<Normalizer> {
                 lowercase,
             })
         }
-        "Precompiled" => Normalizer::Charsmap(base64(fields.text("precompiled_charsmap")?)?),
+        "Precompiled" => normalize::charsmap(&base64(fields.text("precompiled_charsmap")?)?)?,
         other => return Err(unknown("normalizer", other)),
     };
     fields.done()?;
@@ -110,10 +114,8 @@ fn splitter(value: &Value, kind: &str) -> Result<Splitter> {
     let new = match kind {
         "ByteLevel" => {
             fields.ignore("trim_offsets");
-            Splitter::ByteLevel {
-                add_prefix_space: fields.flag_or("add_prefix_space", true)?,
-                use_regex: fields.flag_or("use_regex", true)?,
-            }
+            let regex = if fields.flag_or("use_regex", true)? { Some(Regex::new(GPT_2, Flavor::Oniguruma)?) } else { None };
+            Splitter::ByteLevel { add_prefix_space: fields.flag_or("add_prefix_space", true)?, regex }
         }
         "Split" => Splitter::Split {
             pattern: pattern(fields.need("pattern")?)?,
@@ -139,7 +141,7 @@ fn splitter(value: &Value, kind: &str) -> Result<Splitter> {
             None => Behavior::Isolated,
             Some(value) => behavior(value.as_str().unwrap_or_default())?,
         }),
-        "Whitespace" => Splitter::Whitespace,
+        "Whitespace" => Splitter::Whitespace(Regex::new(r"\w+|[^\w\s]+", Flavor::Oniguruma)?),
         "WhitespaceSplit" => Splitter::WhitespaceSplit,
         "BertPreTokenizer" => Splitter::Bert,
         "CharDelimiterSplit" => Splitter::CharDelimiter(fields.character("delimiter")?),
@@ -196,6 +198,47 @@ fn post_processor(value: &Value, kind: &str, out: &mut Template) -> Result<()> {
     fields.done()
 }
 
+/// Reads a decoder and what is nested in it, in order.
+pub(crate) fn decoders(value: &Value) -> Result<Vec<Step>> {
+    let mut out = Vec::new();
+    flatten(value, "the decoder", "decoders", &mut |value, kind| {
+        out.push(decoder(value, kind)?);
+        Ok(())
+    })?;
+    Ok(out)
+}
+
+fn decoder(value: &Value, kind: &str) -> Result<Step> {
+    let what = format!("the decoder {kind}");
+    let mut fields = Fields::new(&what, value)?;
+    fields.ignore("type");
+    let count = |value: Option<&Value>| value.and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+    let new = match kind {
+        "ByteLevel" => {
+            for key in ["add_prefix_space", "trim_offsets", "use_regex"] {
+                fields.ignore(key);
+            }
+            Step::ByteLevel
+        }
+        "Replace" => Step::Replace { pattern: pattern(fields.need("pattern")?)?, content: fields.text("content")?.to_owned() },
+        "ByteFallback" => Step::ByteFallback,
+        "Fuse" => Step::Fuse,
+        "Strip" => Step::Strip { what: fields.character("content")?, start: count(fields.get("start")), stop: count(fields.get("stop")) },
+        "Metaspace" => {
+            let replacement = fields.character("replacement")?;
+            fields.ignore("str_rep");
+            fields.ignore("split");
+            let add = fields.flag_or("add_prefix_space", true)?;
+            let scheme = fields.get("prepend_scheme").and_then(Value::as_str);
+            Step::Metaspace { replacement, prefix: scheme.map_or(add, |scheme| scheme != "never") }
+        }
+        "WordPiece" => Step::WordPiece { prefix: fields.text("prefix")?.to_owned(), cleanup: fields.flag_or("cleanup", true)? },
+        other => return Err(unknown("decoder", other)),
+    };
+    fields.done()?;
+    Ok(new)
+}
+
 #[derive(PartialEq, Eq)]
 enum Piece {
     Sequence,
@@ -232,7 +275,7 @@ pub(crate) fn pattern(value: &Value) -> Result<Pattern> {
     let text = |key| value.get(key).and_then(Value::as_str).map(str::to_owned);
     match (text("String"), text("Regex")) {
         (Some(text), None) => Ok(Pattern::Text(text)),
-        (None, Some(regex)) => Ok(Pattern::Regex(regex)),
+        (None, Some(regex)) => Ok(Pattern::Regex(Regex::new(&regex, Flavor::Oniguruma)?)),
         _ => Err(Error::input("a pattern is neither a String nor a Regex")),
     }
 }
