@@ -124,8 +124,8 @@ impl Architecture for Bert {
     }
 
     fn graph(&self, parameters: &Hyperparameters) -> Result<Graph> {
-        let width = parameters.u64(HyperKey::EmbeddingLength)?;
-        let heads = parameters.u64(HyperKey::HeadCount)?;
+        let width = sizes::size(parameters, HyperKey::EmbeddingLength)?;
+        let heads = sizes::size(parameters, HyperKey::HeadCount)?;
         let epsilon = parameters.f64(HyperKey::LayerNormEpsilon)?;
         let shape = AttentionShape {
             heads,

@@ -45,10 +45,15 @@ impl Architecture for Llama {
         let sizes = Sizes::read(&config, defaults)?;
         let rope = Rope::read(&config, sizes.context, None)?;
         config.only("hidden_act", &["silu".to_owned()])?;
-        config.only("partial_rotary_factor", &[1.0])?;
+        if rope.partial.is_some_and(|part| part != 1.0) {
+            config.unsupported("partial_rotary_factor", "heads of this architecture are rotated whole")?;
+        }
         if matches!(rope.scaling, Scaling::LongRope { .. }) {
             config.unsupported("rope_scaling", "this architecture has no factors for short and long contexts")?;
         }
+        // SmolLM says of itself that it is what the architecture's name says.
+        config.only("is_llama_config", &[true])?;
+        config.only("rope_interleaved", &[false])?;
         let epsilon = config.or("rms_norm_eps", 1e-6)?;
 
         let mut parameters = Hyperparameters::new();

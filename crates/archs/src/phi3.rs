@@ -40,7 +40,12 @@ impl Architecture for Phi3 {
         let original: u64 = config.or("original_max_position_embeddings", 4096)?;
         let rope = Rope::read(&config, sizes.context, Some(original))?;
         config.only("hidden_act", &["silu".to_owned()])?;
-        config.only("attention_bias", &[false])?;
+        for key in ["attention_bias", "mlp_bias", "lm_head_bias"] {
+            config.only(key, &[false])?;
+        }
+        // Phi-4-mini names what it has in common with its larger kin.
+        config.only("full_attn_mod", &[1_u64])?;
+        config.only("interpolate_factor", &[1_u64])?;
         if sizes.head != sizes.width / sizes.heads {
             config.unsupported("head_dim", "heads of this architecture have the length of the width by their number")?;
         }

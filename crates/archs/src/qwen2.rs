@@ -37,7 +37,9 @@ impl Architecture for Qwen2 {
             config.unsupported("rope_scaling", "this architecture has no factors for single frequencies")?;
         }
         config.only("hidden_act", &["silu".to_owned()])?;
-        config.only("partial_rotary_factor", &[1.0])?;
+        if rope.partial.is_some_and(|part| part != 1.0) {
+            config.unsupported("partial_rotary_factor", "heads of this architecture are rotated whole")?;
+        }
         config.only("use_sliding_window", &[false])?;
         config.only("use_mrope", &[false])?;
         // Without `use_sliding_window`, which says whether they mean anything.

@@ -13,7 +13,7 @@ use gravure_ops as ops;
 
 use crate::blocks::graph::{AttentionShape, Builder, Rotation, rotation_of};
 use crate::blocks::rope::Rope;
-use crate::blocks::sizes::{Set, Sizes};
+use crate::blocks::sizes::{self, Set, Sizes};
 use crate::config::Config;
 
 /// Sets the common hyperparameters in the reference converter's general order. `head` is the length
@@ -127,21 +127,24 @@ pub(crate) fn shared_rotation(parameters: &Hyperparameters) -> Result<Rotation> 
 
 /// Length of a head: the stated length of keys, or width by heads.
 pub(crate) fn head_length(parameters: &Hyperparameters) -> Result<u64> {
-    match parameters.u64(HyperKey::KeyLength) {
-        Ok(length) => Ok(length),
-        Err(_) => Ok(parameters.u64(HyperKey::EmbeddingLength)? / parameters.u64(HyperKey::HeadCount)?.max(1)),
+    match parameters.get(HyperKey::KeyLength) {
+        Some(_) => sizes::size(parameters, HyperKey::KeyLength),
+        None => Ok(sizes::size(parameters, HyperKey::EmbeddingLength)? / parameters.u64(HyperKey::HeadCount)?.max(1)),
     }
 }
 
 /// The graph of a decoder: inputs `tokens` and `positions`, output `logits [positions, vocabulary]`.
 pub(crate) fn graph(parameters: &Hyperparameters, design: &Design<'_>) -> Result<Graph> {
-    let heads = parameters.u64(HyperKey::HeadCount)?;
-    let kv_heads = parameters.u64(HyperKey::HeadCountKv).unwrap_or(heads);
+    let heads = sizes::size(parameters, HyperKey::HeadCount)?;
+    let kv_heads = match parameters.get(HyperKey::HeadCountKv) {
+        Some(_) => sizes::size(parameters, HyperKey::HeadCountKv)?,
+        None => heads,
+    };
     let head = head_length(parameters)?;
-    let width = parameters.u64(HyperKey::EmbeddingLength)?;
-    let feed_forward = parameters.u64(HyperKey::FeedForwardLength)?;
+    let width = sizes::size(parameters, HyperKey::EmbeddingLength)?;
+    let feed_forward = sizes::size(parameters, HyperKey::FeedForwardLength)?;
     let epsilon = parameters.f64(HyperKey::LayerNormRmsEpsilon)?;
-    let layers = crate::blocks::sizes::layers(parameters)?;
+    let layers = sizes::layers(parameters)?;
 
     let mut b = Builder::new();
     let tokens = b.input("tokens");

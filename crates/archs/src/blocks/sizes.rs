@@ -116,6 +116,13 @@ impl Set for Hyperparameters {
     }
 }
 
+/// A size, of hyperparameters that may come from any file: products of two sizes fit in 64 bits.
+pub(crate) fn size(parameters: &Hyperparameters, key: HyperKey) -> Result<u64> {
+    let size = parameters.u64(key)?;
+    Limits::check(size, 1 << 30, &format!("{key:?}"))?;
+    Ok(size)
+}
+
 /// The number of layers, of hyperparameters that may come from any file.
 pub(crate) fn layers(parameters: &Hyperparameters) -> Result<u32> {
     let layers = parameters.u64(HyperKey::BlockCount)?;
