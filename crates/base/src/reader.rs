@@ -1,7 +1,7 @@
 //! Positional reads: many threads share one file, nothing is mapped, nothing is loaded whole.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -44,7 +44,10 @@ impl FileReader {
     /// Opens a regular file.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let file = File::open(path).map_err(|e| Error::io("open the file", path, e))?;
+        // Without waiting: opening a named pipe would otherwise hang before it can be refused.
+        let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+        let open = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path);
+        let file = open.map_err(|e| Error::io("open the file", path, e))?;
         let meta = file.metadata().map_err(|e| Error::io("inspect the file", path, e))?;
         if !meta.is_file() {
             return Err(Error::input("is not a regular file").in_file(path));
@@ -130,5 +133,24 @@ impl ReadAt for SliceReader {
 
     fn path(&self) -> &Path {
         self.inner.path()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_at_once() {
+        let pipe = std::env::temp_dir().join(format!("gravure-pipe-{}", std::process::id()));
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        if !made.is_ok_and(|status| status.success()) {
+            eprintln!("SKIPPED: mkfifo is missing");
+            return;
+        }
+        let error = FileReader::open(&pipe).unwrap_err();
+        std::fs::remove_file(&pipe).unwrap();
+        assert!(error.message().contains("not a regular file"), "{error}");
+        assert!(FileReader::open(std::env::temp_dir()).is_err());
     }
 }

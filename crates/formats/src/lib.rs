@@ -5,6 +5,8 @@
 //! hyperparameters to its own tags, names and keys. Bytes of weights are never touched here.
 #![forbid(unsafe_code)]
 
+#[doc(hidden)]
+pub mod fuzzing;
 mod gguf;
 mod imatrix;
 mod registry;

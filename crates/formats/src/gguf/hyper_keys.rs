@@ -61,6 +61,7 @@ const KEYS: &[(HyperKey, Scope, &str, Kind)] = &[
     (HyperKey::AttentionScale, Architecture, "attention.scale", Real),
     (HyperKey::CausalAttention, Architecture, "attention.causal", Flag),
     (HyperKey::PoolingType, Architecture, "pooling_type", Integer),
+    (HyperKey::ClassifierLabels, Architecture, "classifier.output_labels", Text),
     (HyperKey::TokenTypeCount, File, "tokenizer.ggml.token_type_count", Integer),
     (HyperKey::ExpertCount, Architecture, "expert_count", Integer),
     (HyperKey::ExpertUsedCount, Architecture, "expert_used_count", Integer),
@@ -113,7 +114,7 @@ pub(crate) fn write(parameters: &Hyperparameters, architecture: &str) -> Result<
 /// `value` with the type that the file wants.
 fn typed(value: &Value, kind: Kind) -> Option<Value> {
     match (kind, value) {
-        (_, Value::Bools(_)) | (Text, Value::String(_)) | (Flag, Value::Bool(_)) => Some(value.clone()),
+        (_, Value::Bools(_)) | (Text, Value::String(_) | Value::Strings(_)) | (Flag, Value::Bool(_)) => Some(value.clone()),
         (Real, Value::F32s(_)) => Some(value.clone()),
         (Real, Value::F64s(v)) => Some(Value::F32s(v.iter().map(|&v| v as f32).collect())),
         (Real, _) => value.as_f64().map(|v| Value::F32(v as f32)),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use gravure_base::{FileReader, ReadAt};
 use gravure_core::values::{Source, StoredTensor};
 use gravure_core::{
-    Error, ErrorKind, HyperKey, Metadata, Model, Naming, Note, Part, ReadRequest, Result, ResultExt, Role, Tensor, TensorId, Value,
+    Error, ErrorKind, HyperKey, Limits, Metadata, Model, Naming, Note, Part, ReadRequest, Result, ResultExt, Role, Tensor, TensorId, Value,
 };
 
 use super::header::Header;
@@ -25,6 +25,17 @@ pub(crate) fn read(request: &ReadRequest<'_>) -> Result<Model> {
         Some(paths) => (read_shards(&paths, request)?, paths),
     };
     assemble(headers, files, request)
+}
+
+/// What is made of a header besides tensors, without a model around it.
+pub(crate) fn read_parts(header: &Header, limits: &Limits) -> Result<()> {
+    for tensor in &header.tensors {
+        names::identify(&tensor.name);
+    }
+    if let Some(id) = header.metadata.get(ARCHITECTURE_KEY).and_then(Value::as_str) {
+        hyper_keys::read(&header.metadata, id);
+    }
+    tokenizer::read(&header.metadata, limits).map(|_| ())
 }
 
 type Opened = (Arc<dyn ReadAt>, Header);

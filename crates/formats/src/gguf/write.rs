@@ -55,7 +55,7 @@ impl<'a> Outline<'a> {
         let padded = package.model.source.format == "gguf";
         let counted: Vec<u64> = sizes.iter().map(|&s| if padded { s.next_multiple_of(alignment) } else { s }).collect();
         let ranges = divide(&counted, request.max_file_bytes, request.max_file_tensors);
-        let parts = parts(pairs, ranges, alignment, &request.path)?;
+        let parts = parts(pairs, ranges, alignment, padded && package.file_type.is_none(), &request.path)?;
         Ok(Self { alignment, manner: Manner::of(package), sizes, parts })
     }
 
@@ -150,7 +150,7 @@ fn divide(sizes: &[u64], most_bytes: Option<u64>, most_tensors: Option<u64>) -> 
     out
 }
 
-fn parts<'a>(mut first: Pairs<'a>, ranges: Vec<Range<usize>>, alignment: u64, target: &Path) -> Result<Vec<Part<'a>>> {
+fn parts<'a>(mut first: Pairs<'a>, ranges: Vec<Range<usize>>, alignment: u64, splits_only: bool, target: &Path) -> Result<Vec<Part<'a>>> {
     let count = ranges.len();
     if count == 1 {
         return Ok(ranges
@@ -160,21 +160,25 @@ fn parts<'a>(mut first: Pairs<'a>, ranges: Vec<Range<usize>>, alignment: u64, ta
     }
     let total = ranges.last().map_or(0, |r| r.end);
     let many = |_| Error::request(format!("{count} files or {total} tensors are more than a split GGUF can number"));
+    let count_u64 = count as u64;
     let (shard_count, tensor_count) = (u16::try_from(count).map_err(many)?, i32::try_from(total).map_err(many)?);
     let file_name = target.file_name().and_then(|n| n.to_str()).unwrap_or_default();
     let prefix = file_name.strip_suffix(".gguf").unwrap_or(file_name);
     let mut first = Some(first);
     let mut out = Vec::with_capacity(count);
-    for (index, tensors) in (0..shard_count).zip(ranges) {
+    for (index, range) in (0..shard_count).zip(ranges) {
         let mut pairs = first.take().unwrap_or_default();
         if index > 0 && alignment != DEFAULT_ALIGNMENT {
             pairs.set(ALIGNMENT_KEY, Value::U32(alignment as u32));
         }
+        let count = (shards::COUNT_KEY, Value::U16(shard_count));
+        let tensors = (shards::TENSORS_KEY, Value::I32(tensor_count));
+        // The splitter sets the number of files last, the quantizer and the converter do not.
+        let in_order = if splits_only { [tensors, count] } else { [count, tensors] };
         pairs.set(shards::NUMBER_KEY, Value::U16(index));
-        pairs.set(shards::COUNT_KEY, Value::U16(shard_count));
-        pairs.set(shards::TENSORS_KEY, Value::I32(tensor_count));
-        let path = target.with_file_name(shards::name(prefix, index.into(), count as u64));
-        out.push(Part { path, tensors, pairs });
+        in_order.into_iter().for_each(|(key, value)| pairs.set(key, value));
+        let path = target.with_file_name(shards::name(prefix, index.into(), count_u64));
+        out.push(Part { path, tensors: range, pairs });
     }
     Ok(out)
 }

@@ -9,9 +9,8 @@ const MIN_ENTRY: u64 = 17;
 
 pub(super) fn read(source: &dyn ReadAt, limits: &Limits) -> Result<ImportanceMatrix> {
     let mut cursor = Cursor::new(source, limits);
-    let count = positive(&mut cursor, "entries").map_err(|e| {
-        e.help("an importance matrix is a GGUF, or a .dat file of an older llama-imatrix: this is neither")
-    })?;
+    let count = positive(&mut cursor, "entries")
+        .map_err(|e| e.help("an importance matrix is a GGUF, or a .dat file of an older llama-imatrix: this is neither"))?;
     Limits::check(count, limits.tensors, "entries of an importance matrix")?;
     cursor.check_count(count, MIN_ENTRY, "entries")?;
     let mut out = ImportanceMatrix::default();

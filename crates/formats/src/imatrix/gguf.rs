@@ -52,7 +52,8 @@ pub(super) fn read(source: &dyn ReadAt, catalog: &Catalog, limits: &Limits) -> R
 
 fn required<'a>(metadata: &'a Metadata, key: &str) -> Result<&'a Value> {
     metadata.get(key).ok_or_else(|| {
-        Error::input(format!("is no importance matrix: the key `{key}` is missing")).help("give the file that a calibration run has written")
+        Error::input(format!("is no importance matrix: the key `{key}` is missing"))
+            .help("give the file that a calibration run has written")
     })
 }
 

@@ -25,4 +25,5 @@ mod read;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use read::read as read_from;
 pub use read::read_importance_matrix;

@@ -21,7 +21,8 @@ pub fn read_importance_matrix(path: &Path, catalog: &Catalog, limits: &Limits) -
     read(&file, catalog, limits).in_file(path)
 }
 
-pub(super) fn read(source: &dyn ReadAt, catalog: &Catalog, limits: &Limits) -> Result<ImportanceMatrix> {
+/// The same for any source.
+pub(crate) fn read(source: &dyn ReadAt, catalog: &Catalog, limits: &Limits) -> Result<ImportanceMatrix> {
     let mut magic = [0; 4];
     if source.len() >= 4 {
         source.read_exact_at(&mut magic, 0)?;

@@ -14,6 +14,21 @@ use super::{card, json};
 /// Bytes of a model card that are looked at; front matter lies at its start.
 const CARD_BYTES: u64 = 256 << 10;
 
+/// Files that a tokenizer may be made of.
+pub(crate) const TOKENIZER_FILES: &[&str] = &[
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "vocab.txt",
+    "spiece.model",
+    "chat_template.jinja",
+    "chat_template.json",
+];
+
 /// What lies beside the weights.
 #[derive(Debug, Default)]
 pub(crate) struct Companions {
@@ -37,6 +52,9 @@ impl Companions {
         let mut out = Self { root: root.to_owned(), ..Self::default() };
         out.read_config(request.limits)?;
         out.read_card()?;
+        if let Some(name) = out.config.as_ref().and_then(|c| c.get("_name_or_path")).and_then(Json::as_str) {
+            out.metadata.set("config._name_or_path", Value::String(name.to_owned()));
+        }
         out.read_generation(request.limits)?;
         out.read_tokenizer(request)?;
         Ok(out)
@@ -124,7 +142,16 @@ impl Companions {
         Ok(())
     }
 
-    fn read_tokenizer(&mut self, _request: &ReadRequest<'_>) -> Result<()> {
+    fn read_tokenizer(&mut self, request: &ReadRequest<'_>) -> Result<()> {
+        self.files.extend(TOKENIZER_FILES.iter().map(|name| self.root.join(name)).filter(|path| path.is_file()));
+        match gravure_text::huggingface::read_folder(&self.root, request.limits) {
+            Ok(tokenizer) => self.tokenizer = tokenizer.map(Arc::new),
+            // Weights can be looked at without a tokenizer; a format that needs one refuses later.
+            Err(error) if request.lenient && error.kind() == gravure_base::ErrorKind::Unsupported => {
+                self.notes.push(Note { subject: "tokenizer".into(), text: format!("was not understood: {}", error.message()) });
+            }
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 }
