@@ -1,0 +1,151 @@
+//! The tool's whole voice: help, plans, reports and errors, as a user sees them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+/// Runs the program in `folder` and shows exit code and both outputs with places and times taken out.
+fn say(folder: &Path, args: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_gravure")).args(args).current_dir(folder).env_remove("RUST_BACKTRACE").output().unwrap();
+    let mut text = format!("exit {}\n", output.status.code().unwrap_or(-1));
+    for (name, bytes) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {
+        if !bytes.is_empty() {
+            text += &format!("--- {name}\n{}\n", String::from_utf8_lossy(bytes).trim_end());
+        }
+    }
+    let text = text.replace(&root().display().to_string(), "[ROOT]").replace(&folder.display().to_string(), "[FOLDER]");
+    text.lines().map(steady).collect::<Vec<_>>().join("\n")
+}
+
+/// Takes times, rates and digests out of a line.
+fn steady(line: &str) -> String {
+    if line.starts_with("done in ") {
+        return "done in [TIME]".to_owned();
+    }
+    match line.split_once("sha256 ") {
+        Some((head, _)) => format!("{head}sha256 [DIGEST]"),
+        None => line.to_owned(),
+    }
+}
+
+struct Case {
+    name: &'static str,
+    args: &'static [&'static str],
+}
+
+fn check(cases: &[Case]) {
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(root().join("models"), folder.path().join("models")).unwrap();
+    std::fs::write(folder.path().join("text.txt"), "no model").unwrap();
+    std::fs::write(folder.path().join("empty.gguf"), "").unwrap();
+    std::fs::write(folder.path().join("cut.gguf"), b"GGUF\x03\0\0\0\xff\xff\xff\xff\xff\xff\0\0\x01\0\0\0\0\0\0\0").unwrap();
+    std::fs::write(folder.path().join("lfs.gguf"), "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n").unwrap();
+    std::fs::create_dir(folder.path().join("nothing")).unwrap();
+    copy_model(&folder.path().join("alien"), |config| {
+        config.replace("LlamaForCausalLM", "AlienForCausalLM").replace("\"llama\"", "\"alien\"")
+    });
+    copy_model(&folder.path().join("odd-key"), |config| config.replacen('{', "{ \"attention_warp_factor\": 9,", 1));
+    std::fs::write(folder.path().join("bad-plan.toml"), "name = 3\n").unwrap();
+    for case in cases {
+        let mut settings = insta::Settings::clone_current();
+        settings.set_description(format!("gravure {}", case.args.join(" ")));
+        settings.set_omit_expression(true);
+        settings.bind(|| insta::assert_snapshot!(case.name, say(folder.path(), case.args)));
+    }
+}
+
+fn copy_model(to: &Path, change: impl Fn(String) -> String) {
+    std::fs::create_dir(to).unwrap();
+    let from = root().join("models/gravure-tiny");
+    for name in ["model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
+        std::os::unix::fs::symlink(from.join(name), to.join(name)).unwrap();
+    }
+    let config = std::fs::read_to_string(from.join("config.json")).unwrap();
+    std::fs::write(to.join("config.json"), change(config)).unwrap();
+}
+
+#[test]
+fn help_and_tables() {
+    check(&[
+        Case { name: "help", args: &["--help"] },
+        Case { name: "help_quantize", args: &["quantize", "--help"] },
+        Case { name: "help_convert", args: &["convert", "--help"] },
+        Case { name: "encodings", args: &["encodings"] },
+    ]);
+}
+
+#[test]
+fn plans_and_reports() {
+    check(&[
+        Case { name: "quantize", args: &["quantize", "models/gravure-tiny", "--type", "q4_k_m", "-o", "tiny.gguf"] },
+        Case { name: "plan", args: &["plan", "models/gravure-tiny", "--type", "Q3_K_S", "--prune-layers", "1,2,3,4,5,6"] },
+        Case { name: "inspect", args: &["inspect", "models/gravure-tiny"] },
+        Case { name: "scan", args: &["scan", "models/gravure-tiny"] },
+        Case { name: "convert_dry_run", args: &["convert", "models/gravure-tiny", "-o", "x.gguf", "--dtype", "f16", "--dry-run"] },
+    ]);
+}
+
+#[test]
+fn wrong_use() {
+    check(&[
+        Case { name: "no_verb_of_that_name", args: &["quantise"] },
+        Case { name: "unknown_type", args: &["quantize", "models/gravure-tiny", "--type", "q9_k", "-o", "x.gguf"] },
+        Case { name: "missing_type", args: &["quantize", "models/gravure-tiny", "-o", "x.gguf"] },
+        Case { name: "missing_file", args: &["quantize", "absent.gguf", "--type", "q8_0", "-o", "x.gguf"] },
+        Case { name: "a_folder_without_a_model", args: &["quantize", "nothing", "--type", "q8_0", "-o", "x.gguf"] },
+        Case { name: "a_file_that_is_no_model", args: &["inspect", "text.txt"] },
+        Case { name: "an_empty_file", args: &["inspect", "empty.gguf"] },
+        Case { name: "a_cut_file", args: &["inspect", "cut.gguf"] },
+        Case { name: "a_pointer_file", args: &["inspect", "lfs.gguf"] },
+        Case { name: "unknown_architecture", args: &["quantize", "alien", "--type", "q8_0", "-o", "x.gguf"] },
+        Case { name: "unread_config_key", args: &["quantize", "odd-key", "--type", "q8_0", "-o", "x.gguf"] },
+        Case { name: "unread_config_key_lenient", args: &["quantize", "odd-key", "--type", "q8_0", "-o", "x.gguf", "--lenient", "-q"] },
+        Case { name: "no_such_folder", args: &["quantize", "models/gravure-tiny", "--type", "q8_0", "-o", "a/b/c.gguf"] },
+        Case { name: "output_is_a_folder", args: &["quantize", "models/gravure-tiny", "--type", "q8_0", "-o", "nothing"] },
+        Case { name: "needs_an_importance_matrix", args: &["quantize", "models/gravure-tiny", "--type", "iq2_xxs", "-o", "x.gguf"] },
+        Case {
+            name: "no_importance_matrix",
+            args: &["quantize", "models/gravure-tiny", "--type", "q4_k", "-o", "x.gguf", "--imatrix", "text.txt"],
+        },
+        Case {
+            name: "bad_tensor_type",
+            args: &["quantize", "models/gravure-tiny", "--type", "q4_k", "-o", "x.gguf", "--tensor-type", "attn_q"],
+        },
+        Case {
+            name: "bad_override",
+            args: &["quantize", "models/gravure-tiny", "--type", "q4_k", "-o", "x.gguf", "--override-kv", "a=int:x"],
+        },
+        Case { name: "bad_size", args: &["quantize", "models/gravure-tiny", "--type", "q4_k", "-o", "x.gguf", "--split-max-size", "many"] },
+        Case { name: "bad_plan", args: &["quantize", "models/gravure-tiny", "--plan", "bad-plan.toml", "-o", "x.gguf"] },
+        Case { name: "bad_dtype", args: &["convert", "models/gravure-tiny", "-o", "x.gguf", "--dtype", "f12"] },
+        Case { name: "error_as_json", args: &["--json", "quantize", "absent.gguf", "--type", "q8_0", "-o", "x.gguf"] },
+    ]);
+}
+
+#[test]
+fn a_read_only_folder_is_named() {
+    // Root may write everywhere, so the folder is one that nobody may write to.
+    let said = say(&root(), &["quantize", "models/gravure-tiny", "--type", "q8_0", "-o", "/proc/x.gguf"]);
+    assert!(said.starts_with("exit 74") && said.contains("/proc"), "{said}");
+}
+
+#[test]
+fn an_importance_matrix_of_another_model_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    // The legacy layout: entries of name, number of calls, values.
+    let mut bytes = 1i32.to_le_bytes().to_vec();
+    let name = "blk.0.attn_q.weight";
+    bytes.extend((name.len() as i32).to_le_bytes());
+    bytes.extend(name.as_bytes());
+    bytes.extend(1i32.to_le_bytes());
+    bytes.extend(64i32.to_le_bytes());
+    bytes.extend(std::iter::repeat_n(1f32.to_le_bytes(), 64).flatten());
+    std::fs::write(folder.path().join("other.dat"), bytes).unwrap();
+    let model = root().join("models/gravure-tiny");
+    let said = say(folder.path(), &["quantize", model.to_str().unwrap(), "--type", "q4_k", "-o", "x.gguf", "--imatrix", "other.dat"]);
+    assert!(said.starts_with("exit 65") && said.contains(name) && said.contains("other.dat"), "{said}");
+    assert!(!folder.path().join("x.gguf").exists());
+}
