@@ -24,6 +24,7 @@ pub(crate) mod q2_k;
 pub(crate) mod q3_k;
 pub(crate) mod q6_k;
 mod search;
+pub(crate) mod small;
 
 #[cfg(test)]
 mod tests;

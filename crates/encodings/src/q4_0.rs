@@ -12,16 +12,19 @@
 
 use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
 
-use crate::blocks::{encode_rows, validate_scales};
+use crate::blocks::validate_scales;
+use crate::lanes::small::{SmallSearch, encode_weighted};
 use crate::numbers::{floor_positive, half_bits, half_value};
-use crate::search::{error_weights, symmetric};
-use crate::small_blocks::{mean_of_squares, pack_nibbles, signed_extreme, unpack_nibbles};
+use crate::small_blocks::{pack_nibbles, signed_extreme, unpack_nibbles};
 use crate::vectorized::{self, DecodeBlock, EncodeBlock};
 
 /// Weights in a block.
 const N: usize = 32;
 /// Bytes of a block.
 const B: usize = 18;
+
+/// The search under importance.
+pub(crate) const SEARCH: SmallSearch = SmallSearch::Symmetric(8);
 
 /// Four bits and a scale for each 32 weights.
 #[derive(Debug)]
@@ -45,13 +48,10 @@ impl Encoding for Q4_0 {
     }
 
     fn encode(&self, source: &[f32], row_length: usize, importance: Importance<'_>, out: &mut [u8]) -> Result<()> {
-        if importance.is_none() {
-            return vectorized::encode(self, source, row_length, importance, out);
+        match importance {
+            None => vectorized::encode(self, source, row_length, importance, out),
+            Some(importance) => encode_weighted(self, (source, row_length), importance, out, SEARCH, store),
         }
-        encode_rows(self, source, row_length, importance, out, mean_of_squares, |x, importance, variance, y| {
-            let weights = importance.map_or([1.0; N], |importance| error_weights(x, importance, variance));
-            encode_block_weighted(x, &weights, y);
-        })
     }
 
     fn decode(&self, source: &[u8], out: &mut [f32]) -> Result<()> {
@@ -91,10 +91,8 @@ impl DecodeBlock<N, B> for Q4_0 {
     }
 }
 
-/// The scale that a weighted search finds.
-fn encode_block_weighted(x: &[f32; N], weights: &[f32; N], y: &mut [u8; B]) {
-    let mut codes = [0; N];
-    let d = symmetric(8, x, Some(weights), &mut codes);
+#[inline(always)]
+fn store(d: f32, _minimum: f32, codes: &[u8; N], y: &mut [u8; B]) {
     y[..2].copy_from_slice(&half_bits(d).to_le_bytes());
-    pack_nibbles(&codes, &mut y[2..]);
+    pack_nibbles(codes, &mut y[2..]);
 }

@@ -10,16 +10,19 @@
 
 use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
 
-use crate::blocks::{encode_rows, validate_scales};
+use crate::blocks::validate_scales;
+use crate::lanes::small::{SmallSearch, encode_weighted};
 use crate::numbers::{floor_positive, half_bits, half_value};
-use crate::search::{error_weights, symmetric};
-use crate::small_blocks::{fifth_bits, mean_of_squares, pack_nibbles, signed_extreme, unpack_fives};
+use crate::small_blocks::{fifth_bits, pack_nibbles, signed_extreme, unpack_fives};
 use crate::vectorized::{self, DecodeBlock, EncodeBlock};
 
 /// Weights in a block.
 const N: usize = 32;
 /// Bytes of a block.
 const B: usize = 22;
+
+/// The search under importance.
+pub(crate) const SEARCH: SmallSearch = SmallSearch::Symmetric(16);
 
 /// Five bits and a scale for each 32 weights.
 #[derive(Debug)]
@@ -43,13 +46,10 @@ impl Encoding for Q5_0 {
     }
 
     fn encode(&self, source: &[f32], row_length: usize, importance: Importance<'_>, out: &mut [u8]) -> Result<()> {
-        if importance.is_none() {
-            return vectorized::encode(self, source, row_length, importance, out);
+        match importance {
+            None => vectorized::encode(self, source, row_length, importance, out),
+            Some(importance) => encode_weighted(self, (source, row_length), importance, out, SEARCH, store),
         }
-        encode_rows(self, source, row_length, importance, out, mean_of_squares, |x, importance, variance, y| {
-            let weights = importance.map_or([1.0; N], |importance| error_weights(x, importance, variance));
-            encode_block_weighted(x, &weights, y);
-        })
     }
 
     fn decode(&self, source: &[u8], out: &mut [f32]) -> Result<()> {
@@ -69,11 +69,11 @@ impl EncodeBlock<N, B> for Q5_0 {
         let inverse = if d != 0.0 { 1.0 / d } else { 0.0 };
         if inverse.is_infinite() {
             // The scale is below 2^-128; the reference's conversion of infinity to a byte gives zero.
-            store(d, &[0; N], y);
+            store(d, 0.0, &[0; N], y);
             return;
         }
         let codes = std::array::from_fn(|i| (floor_positive(x[i] * inverse + 16.5) & 255).min(31) as u8);
-        store(d, &codes, y);
+        store(d, 0.0, &codes, y);
     }
 }
 
@@ -88,15 +88,8 @@ impl DecodeBlock<N, B> for Q5_0 {
     }
 }
 
-/// The scale that a weighted search finds.
-fn encode_block_weighted(x: &[f32; N], weights: &[f32; N], y: &mut [u8; B]) {
-    let mut codes = [0; N];
-    let d = symmetric(16, x, Some(weights), &mut codes);
-    store(d, &codes, y);
-}
-
 #[inline(always)]
-fn store(d: f32, codes: &[u8; N], y: &mut [u8; B]) {
+fn store(d: f32, _minimum: f32, codes: &[u8; N], y: &mut [u8; B]) {
     y[..2].copy_from_slice(&half_bits(d).to_le_bytes());
     y[2..6].copy_from_slice(&fifth_bits(codes).to_le_bytes());
     pack_nibbles(codes, &mut y[6..]);

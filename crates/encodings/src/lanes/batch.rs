@@ -15,7 +15,7 @@ pub(crate) struct Batch<'a, const N: usize> {
     /// Importance of a row's columns, by blocks.
     importance: Option<&'a [[f32; N]]>,
     /// Number of the first block, counted from the first row.
-    first: usize,
+    pub(crate) first: usize,
 }
 
 impl<'a, const N: usize> Batch<'a, N> {
@@ -101,13 +101,13 @@ pub(crate) fn encode_batches<const N: usize, const B: usize>(
     for row in source.chunks_exact(row_length) {
         check_finite(encoding, row)?;
     }
-    encode_all(choice(), blocks, columns, bytes, encoder, scalar);
+    encode_all(choice(), blocks, columns, bytes, encoder, |_, x, importance, y| scalar(x, importance, y));
     Ok(())
 }
 
 /// The instruction set that encoders use; none, and the scalar code alone, where the environment
 /// variable `GRAVURE_ISA` says `scalar`.
-fn choice() -> Option<Isa> {
+pub(crate) fn choice() -> Option<Isa> {
     static CHOICE: OnceLock<Option<Isa>> = OnceLock::new();
     *CHOICE.get_or_init(|| match std::env::var("GRAVURE_ISA") {
         Ok(name) if name == "scalar" => None,
@@ -115,21 +115,22 @@ fn choice() -> Option<Isa> {
     })
 }
 
-/// Encodes blocks of checked weights; `columns` is a row's importance.
+/// Encodes blocks of checked weights; `columns` is a row's importance. `scalar` gets the number of
+/// its block first.
 pub(crate) fn encode_all<const N: usize, const B: usize>(
     isa: Option<Isa>,
     blocks: &[[f32; N]],
     columns: Option<&[[f32; N]]>,
     bytes: &mut [[u8; B]],
     encoder: impl BatchEncoder<N, B>,
-    scalar: impl Fn(&[f32; N], Option<&[f32; N]>, &mut [u8; B]),
+    scalar: impl Fn(usize, &[f32; N], Option<&[f32; N]>, &mut [u8; B]),
 ) {
     let declined = match isa {
         Some(isa) => isa.vectorize(Walk { blocks, columns, bytes: &mut *bytes, encoder }),
         None => (0..blocks.len()).collect(),
     };
     for i in declined {
-        scalar(&blocks[i], columns.map(|c| &c[i % c.len()]), &mut bytes[i]);
+        scalar(i, &blocks[i], columns.map(|c| &c[i % c.len()]), &mut bytes[i]);
     }
 }
 

@@ -192,6 +192,7 @@ pub(crate) fn of_block<const GROUPS: usize>(values: &PerGroup, k: usize) -> &[f3
 }
 
 /// The codes that a symmetric search found, from its inverse scale.
+#[inline(always)]
 pub(crate) fn symmetric_codes_of<const G: usize>(levels: i32, inverse: f32, x: &[f32; G]) -> [u8; G] {
     if inverse == 0.0 { [0; G] } else { x.map(|v| (nearest(inverse * v).clamp(-levels, levels - 1) + levels) as u8) }
 }

@@ -5,7 +5,8 @@ use gravure_simd::Isa;
 use proptest::prelude::*;
 
 use super::batch::{BatchEncoder, encode_all};
-use crate::{q2_k, q3_k, q4_k, q5_k, q6_k};
+use super::small::{SmallSearch, encode_rows_weighted};
+use crate::{q2_k, q3_k, q4_0, q4_1, q4_k, q5_0, q5_1, q5_k, q6_k};
 
 /// Encodes blocks on every instruction set and by the scalar code.
 fn compare<const N: usize, const B: usize>(
@@ -18,10 +19,10 @@ fn compare<const N: usize, const B: usize>(
     let blocks = x.as_chunks::<N>().0;
     let columns = importance.map(|values| values.as_chunks::<N>().0);
     let mut expected = vec![[0; B]; blocks.len()];
-    encode_all(None, blocks, columns, &mut expected, encoder, scalar);
+    encode_all(None, blocks, columns, &mut expected, encoder, |_, x, importance, y| scalar(x, importance, y));
     for isa in Isa::available() {
         let mut bytes = vec![[0xaa; B]; blocks.len()];
-        encode_all(Some(isa), blocks, columns, &mut bytes, encoder, scalar);
+        encode_all(Some(isa), blocks, columns, &mut bytes, encoder, |_, x, importance, y| scalar(x, importance, y));
         for (i, (got, expected)) in bytes.iter().zip(&expected).enumerate() {
             let weighted = importance.is_some();
             assert_eq!(got, expected, "{name} on {}, block {i} of {}, importance: {weighted}, {:?}", isa.name(), blocks.len(), blocks[i]);
@@ -36,6 +37,38 @@ fn compare_all(x: &[f32], importance: Option<&[f32]>) {
     compare("q4_k", x, importance, q4_k::LANES, q4_k::encode_block);
     compare("q5_k", x, importance, q5_k::LANES, q5_k::encode_block);
     compare("q6_k", x, importance, super::q6_k::Q6KLanes, q6_k::encode_block);
+    if let Some(importance) = importance {
+        compare_small(q4_0::SEARCH, x, importance);
+        compare_small(q5_0::SEARCH, x, importance);
+        compare_small(q4_1::SEARCH, x, importance);
+        compare_small(q5_1::SEARCH, x, importance);
+    }
+}
+
+/// Blocks of 32 under importance; what was found is compared as it is, not packed.
+fn compare_small(search: SmallSearch, x: &[f32], importance: &[f32]) {
+    let store = |scale: f32, minimum: f32, codes: &[u8; 32], y: &mut [u8; 40]| {
+        y[..32].copy_from_slice(codes);
+        y[32..36].copy_from_slice(&scale.to_le_bytes());
+        y[36..].copy_from_slice(&minimum.to_le_bytes());
+    };
+    let mut expected = vec![[0; 40]; x.len() / 32];
+    encode_rows_weighted(None, x, importance, &mut expected, search, store);
+    for isa in Isa::available() {
+        let mut bytes = vec![[0xaa; 40]; expected.len()];
+        encode_rows_weighted(Some(isa), x, importance, &mut bytes, search, store);
+        for (i, (got, expected)) in bytes.iter().zip(&expected).enumerate() {
+            let weights = &x[32 * i..][..32];
+            assert!(same_floats(got, expected), "{search:?} on {}, block {i}: {got:?}, not {expected:?}, {weights:?}", isa.name());
+        }
+    }
+}
+
+/// Codes are the same and numbers are, any NaN being like any other.
+fn same_floats(a: &[u8; 40], b: &[u8; 40]) -> bool {
+    let float = |block: &[u8; 40], at: usize| f32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]]);
+    let same = |at| float(a, at).to_bits() == float(b, at).to_bits() || float(a, at).is_nan() && float(b, at).is_nan();
+    a[..32] == b[..32] && same(32) && same(36)
 }
 
 /// A small generator: reproducible, and independent of the test framework's.
