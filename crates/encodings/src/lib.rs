@@ -12,6 +12,7 @@
 #![allow(clippy::neg_cmp_op_on_partial_ord, reason = "a NaN must go where the reference sends it")]
 #![allow(clippy::needless_range_loop, reason = "loops over several arrays in step")]
 
+mod affine;
 mod blocks;
 mod codebooks;
 mod floats;
@@ -54,4 +55,4 @@ mod tq1_0;
 mod tq2_0;
 mod vectorized;
 
-pub use registry::ENCODINGS;
+pub use registry::{ENCODINGS, PLANE_ENCODINGS};

@@ -1,7 +1,7 @@
 //! The list of all encodings: a `mod` line in `lib.rs`, an entry here, and the encoding works
 //! everywhere.
 
-use gravure_core::Encoding;
+use gravure_core::{Encoding, PlaneEncoding};
 
 /// All encodings, widest first within a family.
 pub static ENCODINGS: &[&dyn Encoding] = &[
@@ -49,4 +49,14 @@ pub static ENCODINGS: &[&dyn Encoding] = &[
     &crate::tq1_0::Tq1_0,
     &crate::mxfp4::Mxfp4,
     &crate::nvfp4::Nvfp4,
+];
+
+/// All encodings that spread a matrix over several tensors.
+pub static PLANE_ENCODINGS: &[&dyn PlaneEncoding] = &[
+    &crate::affine::MLX_AFFINE,
+    &crate::affine::GPTQ,
+    &crate::affine::GPTQ_V2,
+    &crate::affine::AWQ,
+    &crate::affine::COMPRESSED_PACKED,
+    &crate::affine::COMPRESSED_INT8,
 ];
