@@ -23,7 +23,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("formats", &["base", "core", "text", "ops"]),
     ("archs", &["base", "core", "ops", "text"]),
     ("planner", &["base", "core"]),
-    ("testing", &["base", "core"]),
+    ("testing", &["base", "core", "ops"]),
     ("gravure", &["base", "core", "simd", "encodings", "text", "ops", "formats", "archs", "planner", "methods"]),
     ("cli", &["gravure"]),
 ];

@@ -47,10 +47,13 @@ fn both_spellings_say_the_same() {
     assert!(seen.len() >= 16, "{} configurations", seen.len());
 }
 
+/// A configuration's name, its architecture's id, and what is known of the model.
+type Known = (&'static str, &'static str, &'static [(HyperKey, f64)]);
+
 #[test]
 fn they_mean_what_is_known_of_the_models() {
     use HyperKey::*;
-    let expected: &[(&str, &str, &[(HyperKey, f64)])] = &[
+    let expected: &[Known] = &[
         ("llama-3.2-1b", "llama", &[(BlockCount, 16.0), (HeadCount, 32.0), (HeadCountKv, 8.0), (KeyLength, 64.0), (RopeFreqBase, 5e5)]),
         ("llama-2-7b", "llama", &[(ContextLength, 4096.0), (HeadCountKv, 32.0), (RopeFreqBase, 1e4), (KeyLength, 128.0)]),
         ("smollm2-135m", "llama", &[(HeadCount, 9.0), (HeadCountKv, 3.0), (RopeFreqBase, 1e5), (VocabSize, 49_152.0)]),

@@ -8,7 +8,7 @@ use crate::{Array, Attributes, InputRule, Op};
 /// Id of the operation.
 pub const ID: &str = "embedding";
 
-/// `table [rows, width]`, `numbers [positions]` (whole numbers) to `[positions, width]`.
+/// `table [rows, width]`, `indices [positions]` (whole numbers) to `[positions, width]`.
 #[derive(Debug, Clone, Copy)]
 pub struct Embedding;
 
@@ -22,7 +22,7 @@ impl Op for Embedding {
     }
 
     fn inputs(&self) -> &'static [InputRule] {
-        const { &[InputRule::required("table"), InputRule::required("numbers")] }
+        const { &[InputRule::required("table"), InputRule::required("indices")] }
     }
 
     fn shape(&self, inputs: &[&[usize]], _attributes: &Attributes) -> Result<Vec<usize>> {

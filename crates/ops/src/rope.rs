@@ -36,7 +36,7 @@ pub const YARN_BETA_FAST: &str = "yarn_beta_fast";
 /// Attribute: YaRN's beta for the slow end.
 pub const YARN_BETA_SLOW: &str = "yarn_beta_slow";
 
-/// `x [positions, heads * length]`, `numbers [positions]`, `divisors [dimensions / 2]`,
+/// `x [positions, heads * length]`, `positions [positions]`, `divisors [dimensions / 2]`,
 /// `long_divisors [dimensions / 2]` to the shape of `x`.
 #[derive(Debug, Clone, Copy)]
 pub struct Rope;
@@ -58,7 +58,7 @@ impl Op for Rope {
         const {
             &[
                 InputRule::required("x"),
-                InputRule::required("numbers"),
+                InputRule::required("positions"),
                 InputRule::optional("divisors"),
                 InputRule::optional("long_divisors"),
             ]
