@@ -46,7 +46,7 @@ fn apply(normalizer: &Normalizer, text: &str) -> Result<Option<String>> {
         Normalizer::Nfkc => Some(text.nfkc().collect()),
         Normalizer::Nfkd => Some(text.nfkd().collect()),
         Normalizer::StripAccents if text.is_ascii() => None,
-        Normalizer::StripAccents => Some(text.chars().filter(|&c| unicode::traits(c, Table::Oniguruma) & MARK == 0).collect()),
+        Normalizer::StripAccents => Some(text.chars().filter(|&c| unicode::traits(c, Table::Marks) & MARK == 0).collect()),
         Normalizer::Strip { left, right } => {
             let text = if *left { text.trim_start() } else { text };
             Some(if *right { text.trim_end() } else { text }.to_owned())
@@ -118,7 +118,7 @@ fn bert_normalize(bert: BertNormalizer, text: &str) -> String {
         }
     }
     if bert.strip_accents && !out.is_ascii() {
-        out = out.nfd().filter(|&c| unicode::traits(c, Table::Oniguruma) & unicode::bit(Class::Mn) == 0).collect();
+        out = out.nfd().filter(|&c| unicode::traits(c, Table::Categories) & unicode::bit(Class::Mn) == 0).collect();
     }
     if bert.lowercase {
         out = out.chars().flat_map(char::to_lowercase).collect();
@@ -127,7 +127,7 @@ fn bert_normalize(bert: BertNormalizer, text: &str) -> String {
 }
 
 fn is_control(c: char) -> bool {
-    !matches!(c, '\t' | '\n' | '\r') && unicode::traits(c, Table::Oniguruma) & OTHER & !unicode::bit(Class::Unassigned) != 0
+    !matches!(c, '\t' | '\n' | '\r') && unicode::traits(c, Table::Categories) & OTHER & !unicode::bit(Class::Unassigned) != 0
 }
 
 /// The ideographs around which BERT puts spaces. The gap before 2B920 is in the original.

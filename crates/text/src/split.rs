@@ -146,7 +146,7 @@ fn apply(splitter: &Splitter, last: bool, first: bool, words: &mut Words) -> Res
 }
 
 pub(crate) fn is_punctuation(c: char) -> bool {
-    c.is_ascii_punctuation() || unicode::traits(c, Table::Oniguruma) & PUNCTUATION != 0
+    c.is_ascii_punctuation() || unicode::traits(c, Table::Categories) & PUNCTUATION != 0
 }
 
 /// All of a word, in parts that match and parts that do not.

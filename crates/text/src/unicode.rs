@@ -1,8 +1,8 @@
 //! Classes of characters, as the regexes of tokenizers see them.
 //!
-//! Two tables matter: Oniguruma's (what a `tokenizer.json` means) and llama.cpp's (what a GGUF
-//! means). The second is the first of some years ago: code points that have got a class since then
-//! have none there. One table holds both, see [`Table`].
+//! Several tables matter: Oniguruma's (what a regex of a `tokenizer.json` means), llama.cpp's (what a
+//! GGUF means), and two of Hugging Face's for BERT. The others are the first of some years ago: code
+//! points that have got a class since then have none there. One table holds all, see [`Table`].
 
 use std::sync::OnceLock;
 
@@ -51,6 +51,11 @@ pub(crate) enum Table {
     Oniguruma,
     /// llama.cpp's `unicode-data.cpp`, Unicode 15.
     LlamaCpp,
+    /// The crate `unicode_categories`, by which Hugging Face's `BertNormalizer` and punctuation go;
+    /// Unicode 8.
+    Categories,
+    /// The marks of the crate `unicode-normalization-alignments`; Unicode 9.
+    Marks,
 }
 
 /// A set of classes, and whitespace, as bits.
@@ -81,16 +86,28 @@ pub(crate) const fn bit(class: Class) -> Mask {
     1 << class as u8
 }
 
+const CLASS: u8 = 0x1f;
 const LACKED_BY_LLAMA_CPP: u8 = 0x80;
+const LACKED_BY_CATEGORIES: u8 = 0x40;
+const LACKED_BY_MARKS: u8 = 0x20;
 /// Past the ideographs of plane 2 only a search through the runs is left.
 const DIRECT: u32 = 0x3_2000;
 
 /// The class of `c` and whether it is whitespace, as bits.
 pub(crate) fn traits(c: char, table: Table) -> Mask {
     let found = byte(c as u32);
-    let class = match table {
-        Table::LlamaCpp if found & LACKED_BY_LLAMA_CPP != 0 => Class::Unassigned as u8,
-        _ => found & !LACKED_BY_LLAMA_CPP,
+    let lacked = match table {
+        Table::Oniguruma => 0,
+        Table::LlamaCpp => LACKED_BY_LLAMA_CPP,
+        Table::Categories => LACKED_BY_CATEGORIES,
+        Table::Marks => LACKED_BY_MARKS,
+    };
+    let class = match (c, table) {
+        // These were something else then.
+        ('\u{166d}' | '\u{111c9}', Table::Categories) => Class::Po as u8,
+        ('\u{1734}', Table::Categories) | ('\u{1cf2}' | '\u{1cf3}', Table::Marks) => Class::Mn as u8,
+        _ if found & lacked != 0 => Class::Unassigned as u8,
+        _ => found & CLASS,
     };
     let whitespace = if c.is_whitespace() { WHITESPACE } else { 0 };
     1 << class | whitespace

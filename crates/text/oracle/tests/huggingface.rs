@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use gravure_base::Limits;
-use gravure_text::{Around, SpecialText, huggingface};
+use gravure_text::{Around, SpecialText, TokenKind, huggingface};
 
 fn data() -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
@@ -112,7 +112,9 @@ fn compare(folder: &Path, lines: &[String]) -> usize {
                 eprintln!("{}: line {number} {line:?} at token {at}\n  ours   {:?}\n  theirs {:?}", folder.display(), show(&found), show(expected.get_ids()));
             }
         }
-        if number % 8 == 0 {
+        // They keep some special tokens that are normalized, whatever is asked for.
+        let special = |id: &u32| matches!(ours.vocabulary().kind(*id), Some(TokenKind::Control | TokenKind::Unknown));
+        if number % 8 == 1 && !found.iter().any(special) {
             let skip = theirs.decode(expected.get_ids(), true).unwrap();
             let text = ours.decode(&found).unwrap();
             if skip != text && found == expected.get_ids() {
