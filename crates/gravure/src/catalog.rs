@@ -6,7 +6,7 @@ use gravure_core::Catalog;
 pub fn catalog() -> &'static Catalog {
     static CATALOG: Catalog = Catalog {
         encodings: gravure_encodings::ENCODINGS,
-        plane_encodings: &[],
+        plane_encodings: gravure_encodings::PLANE_ENCODINGS,
         methods: gravure_methods::registry::METHODS,
         formats: gravure_formats::FORMATS,
         architectures: gravure_archs::ARCHITECTURES,
