@@ -1,6 +1,6 @@
 //! The numbers that define a model of an architecture, free of any format's spelling.
 
-use crate::{Error, Result, Value};
+use crate::{Error, Part, Result, Role, TensorId, Value};
 
 /// A hyperparameter. A format owns the table from these to its own keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -113,6 +113,28 @@ impl Hyperparameters {
     /// A flag, false where it is not there.
     pub fn flag(&self, key: HyperKey) -> bool {
         self.get(key).and_then(Value::as_bool).unwrap_or(false)
+    }
+
+    /// Sets what a source without a configuration shows by its tensors alone: whether the output is
+    /// the token embedding, which projections have biases, which rotary factors there are. `has` says
+    /// whether a tensor is there.
+    pub fn notice_tensors(&mut self, has: impl Fn(&TensorId) -> bool) {
+        let global = |role| has(&TensorId::global(role, Part::Weight));
+        let biased = |role| has(&TensorId::layer(role, 0, Part::Bias));
+        let facts = [
+            (HyperKey::TiedEmbeddings, !global(Role::Output)),
+            (HyperKey::AttentionBias, biased(Role::AttentionQuery)),
+            (HyperKey::FeedForwardBias, biased(Role::FeedForwardUp)),
+        ];
+        let factors = [
+            (HyperKey::RopeFactors, global(Role::RopeFrequencies)),
+            (HyperKey::RopeFactorsShort, global(Role::RopeFactorsShort)),
+            (HyperKey::RopeFactorsLong, global(Role::RopeFactorsLong)),
+        ];
+        // A factor that is a tensor already is not generated: the flag stands for it.
+        for (key, fact) in facts.into_iter().chain(factors.into_iter().filter(|(_, there)| *there)) {
+            self.set(key, Value::Bool(fact));
+        }
     }
 
     /// What a lenient reading of the configuration passed over, for the model's notes: the key, and

@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use gravure_base::{FileReader, ReadAt};
 use gravure_core::values::{Source, StoredTensor};
-use gravure_core::{
-    Error, ErrorKind, HyperKey, Limits, Metadata, Model, Naming, Note, Part, ReadRequest, Result, ResultExt, Role, Tensor, TensorId, Value,
-};
+use gravure_core::{Error, ErrorKind, Limits, Metadata, Model, Naming, Note, ReadRequest, Result, ResultExt, Tensor, Value};
 
 use super::header::Header;
 use super::{hyper_keys, names, shards, tokenizer};
@@ -106,8 +104,8 @@ fn assemble(mut opened: Vec<Opened>, files: Vec<PathBuf>, request: &ReadRequest<
     let architecture = architecture_id.as_deref().and_then(|id| request.catalog.architectures.iter().copied().find(|a| a.id() == id));
     let mut hyperparameters = hyper_keys::read(&metadata, architecture_id.as_deref().unwrap_or_default());
     if architecture_id.is_some() && !tensors.is_empty() {
-        let output = TensorId::global(Role::Output, Part::Weight);
-        hyperparameters.set(HyperKey::TiedEmbeddings, Value::Bool(tensors.iter().all(|t| t.id != Some(output))));
+        let present: HashSet<_> = tensors.iter().filter_map(|t| t.id).collect();
+        hyperparameters.notice_tensors(|id| present.contains(id));
     }
     let tokenizer = match tokenizer::read(&metadata, request.limits) {
         Ok(tokenizer) => tokenizer.map(Arc::new),
