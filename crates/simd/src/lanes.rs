@@ -12,6 +12,24 @@ pub struct F32s<S: Simd>(S, S::F32);
 #[derive(Debug, Clone, Copy)]
 pub struct I32s<S: Simd>(S, S::I32);
 
+/// Eight values of `f32` to look up.
+#[derive(Debug, Clone, Copy)]
+pub struct Table<S: Simd>(S, S::Table);
+
+impl<S: Simd> Table<S> {
+    /// A table of these.
+    #[inline(always)]
+    pub fn new(isa: S, values: &[f32; 8]) -> Self {
+        Self(isa, isa.table(values))
+    }
+
+    /// The values at the indices in the lowest three bits of each lane; other bits do not matter.
+    #[inline(always)]
+    pub fn look_up(self, index: I32s<S>) -> F32s<S> {
+        F32s(self.0, self.0.look_up(self.1, index.1))
+    }
+}
+
 /// One truth value for each lane.
 #[derive(Debug, Clone, Copy)]
 pub struct Mask<S: Simd>(S, S::Mask);
@@ -138,6 +156,12 @@ impl<S: Simd> F32s<S> {
         Mask(self.0, self.0.eq(self.1, other.1))
     }
 
+    /// The least of all lanes; unspecified where one is NaN.
+    #[inline(always)]
+    pub fn least(self) -> f32 {
+        self.0.least(self.1)
+    }
+
     /// Toward zero, for values that an `i32` holds; unspecified beyond.
     #[inline(always)]
     pub fn to_i32(self) -> I32s<S> {
@@ -186,6 +210,12 @@ impl<S: Simd> I32s<S> {
     #[inline(always)]
     pub fn max(self, other: Self) -> Self {
         Self(self.0, self.0.max_i32(self.1, other.1))
+    }
+
+    /// The least of all lanes, signed.
+    #[inline(always)]
+    pub fn least(self) -> i32 {
+        self.0.least_i32(self.1)
     }
 
     /// Shifted left by `N`, less than 32.

@@ -51,5 +51,5 @@ mod token;
 
 pub use dispatch::Isa;
 pub use halves::{widen_bf16, widen_f16};
-pub use lanes::{F32s, I32s, Mask};
+pub use lanes::{F32s, I32s, Mask, Table};
 pub use token::{Kernel, MAX_LANES, Simd};

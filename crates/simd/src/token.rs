@@ -30,6 +30,8 @@ pub trait Simd: Copy + Debug + Send + Sync + 'static {
     type I32: Copy + Debug;
     /// One truth value for each lane.
     type Mask: Copy + Debug;
+    /// Eight values of `f32` to look up.
+    type Table: Copy + Debug;
     /// `[f32; LANES]`.
     type F32Array: Copy + Debug + AsRef<[f32]> + AsMut<[f32]>;
     /// `[i32; LANES]`.
@@ -53,6 +55,15 @@ pub trait Simd: Copy + Debug + Send + Sync + 'static {
     /// `k` of it is `source[offsets[k] + i]`. Fast for [`COLUMNS`] columns. Panics where `offsets`
     /// has fewer than `LANES` entries or a row does not lie within `source`.
     fn columns(self, source: &[f32], offsets: &[usize], out: &mut [Self::F32]);
+
+    /// A table of eight values.
+    fn table(self, values: &[f32; 8]) -> Self::Table;
+    /// The values at the indices in the lowest three bits of each lane; other bits do not matter.
+    fn look_up(self, table: Self::Table, index: Self::I32) -> Self::F32;
+    /// The least of all lanes; unspecified where one is NaN.
+    fn least(self, a: Self::F32) -> f32;
+    /// The least of all lanes, signed.
+    fn least_i32(self, a: Self::I32) -> i32;
 
     /// `a + b`.
     fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;

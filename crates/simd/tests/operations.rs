@@ -1,7 +1,7 @@
 //! Every operation of every instruction set of this machine against the scalar expression, on edge
 //! values in all pairs and on random ones.
 
-use gravure_simd::{F32s, I32s, Isa, Kernel, MAX_LANES, Simd};
+use gravure_simd::{F32s, I32s, Isa, Kernel, MAX_LANES, Simd, Table};
 use proptest::prelude::*;
 
 /// What a result is compared as: numbers by their bits (any NaN equals any NaN), except where a
@@ -71,7 +71,10 @@ const CASES: &[Case] = &[
         scalar: |a, _| if a.is_nan() { 0.0 } else { whole(i32::from(half::f16::from_f32(a).to_bits())) },
     },
     Case { name: "from f16 bits", compare: Compare::Bits, scalar: |a, _| half::f16::from_bits(a.to_bits() as u16).to_f32() },
+    Case { name: "look up", compare: Compare::Bits, scalar: |a, _| TABLE[(a.to_bits() & 7) as usize] },
 ];
+
+const TABLE: [f32; 8] = [0.5, -3.0, f32::MAX, 7e-40, -0.0, 1e10, 3.25, f32::NEG_INFINITY];
 
 /// Runs every operation on one vector of pairs; one row for each case.
 struct All<'a> {
@@ -127,6 +130,7 @@ impl Kernel for All<'_> {
             fits.select_i32(a.to_i32(), nothing).as_f32_bits(),
             number.select_i32(a.to_f16_bits(), nothing).as_f32_bits(),
             ia.as_f16_bits(),
+            Table::new(isa, &TABLE).look_up(ia),
         ];
         (S::LANES, lanes.into_iter().map(|lanes| lanes.to_array().as_ref().to_vec()).collect())
     }
@@ -265,6 +269,30 @@ fn columns_outside_of_the_source_are_refused() {
         let short = [0; 3];
         let result = std::panic::catch_unwind(|| isa.vectorize(Columns::<16> { source: &source, offsets: &short }));
         assert!(result.is_err(), "{}", isa.name());
+    }
+}
+
+/// The least lane, as numbers and as integers.
+struct Least<'a>(&'a [f32; MAX_LANES]);
+
+impl Kernel for Least<'_> {
+    type Output = (f32, i32, usize);
+
+    #[inline(always)]
+    fn run<S: Simd>(self, isa: S) -> Self::Output {
+        let lanes = F32s::load(isa, self.0);
+        (lanes.least(), lanes.bits().least(), S::LANES)
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_least_lane(values in prop::array::uniform16(-1e3f32..1e3)) {
+        for isa in Isa::available() {
+            let (least, least_bits, lanes) = isa.vectorize(Least(&values));
+            prop_assert_eq!(least, values[..lanes].iter().copied().fold(f32::MAX, f32::min), "{}", isa.name());
+            prop_assert_eq!(Some(least_bits), values[..lanes].iter().map(|v| v.to_bits() as i32).min(), "{}", isa.name());
+        }
     }
 }
 

@@ -48,6 +48,7 @@ impl Simd for Avx2 {
     type F32 = __m256;
     type I32 = __m256i;
     type Mask = __m256;
+    type Table = __m256;
     type F32Array = [f32; N];
     type I32Array = [i32; N];
     const LANES: usize = N;
@@ -104,6 +105,11 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn table(self, values: &[f32; 8]) -> __m256 {
+        self.load(values)
+    }
+
+    #[inline(always)]
     fn load_i32(self, values: &[i32]) -> __m256i {
         let values = &values[..N];
         // SAFETY: 8 values are there; the load needs no alignment.
@@ -131,6 +137,21 @@ impl Simd for Avx2 {
     }
 
     operations! {
+        fn look_up(table: __m256, index: __m256i) -> __m256 { _mm256_permutevar8x32_ps(table, index) }
+        fn least(a: __m256) -> f32 {
+            {
+                let four = _mm_min_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
+                let two = _mm_min_ps(four, _mm_movehl_ps(four, four));
+                _mm_cvtss_f32(_mm_min_ss(two, _mm_movehdup_ps(two)))
+            }
+        }
+        fn least_i32(a: __m256i) -> i32 {
+            {
+                let four = _mm_min_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256::<1>(a));
+                let two = _mm_min_epi32(four, _mm_shuffle_epi32::<0x4e>(four));
+                _mm_cvtsi128_si32(_mm_min_epi32(two, _mm_shuffle_epi32::<0xb1>(two)))
+            }
+        }
         fn splat(value: f32) -> __m256 { _mm256_set1_ps(value) }
         fn add(a: __m256, b: __m256) -> __m256 { _mm256_add_ps(a, b) }
         fn sub(a: __m256, b: __m256) -> __m256 { _mm256_sub_ps(a, b) }

@@ -57,6 +57,7 @@ impl Simd for Avx512 {
     type F32 = __m512;
     type I32 = __m512i;
     type Mask = __mmask16;
+    type Table = __m512;
     type F32Array = [f32; N];
     type I32Array = [i32; N];
     const LANES: usize = N;
@@ -113,6 +114,13 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn table(self, values: &[f32; 8]) -> __m512 {
+        // Twice, so that the fourth bit of an index does not matter.
+        // SAFETY: eight values are there; the token proves AVX-512 DQ.
+        unsafe { _mm512_broadcast_f32x8(_mm256_loadu_ps(values.as_ptr())) }
+    }
+
+    #[inline(always)]
     fn load_i32(self, values: &[i32]) -> __m512i {
         let values = &values[..N];
         // SAFETY: 16 values are there; the load needs no alignment.
@@ -140,6 +148,9 @@ impl Simd for Avx512 {
     }
 
     operations! {
+        fn look_up(table: __m512, index: __m512i) -> __m512 { _mm512_permutexvar_ps(index, table) }
+        fn least(a: __m512) -> f32 { _mm512_reduce_min_ps(a) }
+        fn least_i32(a: __m512i) -> i32 { _mm512_reduce_min_epi32(a) }
         fn splat(value: f32) -> __m512 { _mm512_set1_ps(value) }
         fn add(a: __m512, b: __m512) -> __m512 { _mm512_add_ps(a, b) }
         fn sub(a: __m512, b: __m512) -> __m512 { _mm512_sub_ps(a, b) }

@@ -44,6 +44,7 @@ impl Simd for Neon {
     type F32 = float32x4_t;
     type I32 = int32x4_t;
     type Mask = uint32x4_t;
+    type Table = uint8x16x2_t;
     type F32Array = [f32; N];
     type I32Array = [i32; N];
     const LANES: usize = N;
@@ -100,6 +101,12 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn table(self, values: &[f32; 8]) -> uint8x16x2_t {
+        // SAFETY: eight values are there; the token proves NEON.
+        unsafe { uint8x16x2_t(vld1q_u8(values.as_ptr().cast()), vld1q_u8(values[4..].as_ptr().cast())) }
+    }
+
+    #[inline(always)]
     fn load_i32(self, values: &[i32]) -> int32x4_t {
         let values = &values[..N];
         // SAFETY: 4 values are there.
@@ -128,6 +135,16 @@ impl Simd for Neon {
 
     // `vminq` and `vmaxq` answer NaN where either is: compare and select instead.
     operations! {
+        fn look_up(table: uint8x16x2_t, index: int32x4_t) -> float32x4_t {
+            {
+                // The four bytes of each value, from the index of the value.
+                let index = vandq_u32(vreinterpretq_u32_s32(index), vdupq_n_u32(7));
+                let bytes = vmlaq_u32(vdupq_n_u32(0x0302_0100), index, vdupq_n_u32(0x0404_0404));
+                vreinterpretq_f32_u8(vqtbl2q_u8(table, vreinterpretq_u8_u32(bytes)))
+            }
+        }
+        fn least(a: float32x4_t) -> f32 { vminvq_f32(a) }
+        fn least_i32(a: int32x4_t) -> i32 { vminvq_s32(a) }
         fn splat(value: f32) -> float32x4_t { vdupq_n_f32(value) }
         fn add(a: float32x4_t, b: float32x4_t) -> float32x4_t { vaddq_f32(a, b) }
         fn sub(a: float32x4_t, b: float32x4_t) -> float32x4_t { vsubq_f32(a, b) }

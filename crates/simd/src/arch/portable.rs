@@ -40,6 +40,7 @@ impl Simd for Portable {
     type F32 = [f32; N];
     type I32 = [i32; N];
     type Mask = [u32; N];
+    type Table = [f32; 8];
     type F32Array = [f32; N];
     type I32Array = [i32; N];
     const LANES: usize = N;
@@ -80,6 +81,34 @@ impl Simd for Portable {
                 column[k] = value;
             }
         }
+    }
+
+    #[inline(always)]
+    fn table(self, values: &[f32; 8]) -> [f32; 8] {
+        *values
+    }
+
+    #[inline(always)]
+    fn look_up(self, table: [f32; 8], index: [i32; N]) -> [f32; N] {
+        index.map(|i| table[(i & 7) as usize])
+    }
+
+    #[inline(always)]
+    fn least(self, a: [f32; N]) -> f32 {
+        let mut least = a[0];
+        for v in a {
+            least = if v < least { v } else { least };
+        }
+        least
+    }
+
+    #[inline(always)]
+    fn least_i32(self, a: [i32; N]) -> i32 {
+        let mut least = a[0];
+        for v in a {
+            least = if v < least { v } else { least };
+        }
+        least
     }
 
     lanewise! {
