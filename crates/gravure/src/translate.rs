@@ -28,14 +28,14 @@ pub(crate) fn to_neutral(model: &Model, catalog: &Catalog, namer: Namer) -> Resu
     let map = architecture.tensor_map(&model.hyperparameters)?;
     let float32 = catalog.encoding("f32")?;
     let mut tensors = Vec::with_capacity(model.tensors.len());
+    for generated in &map.generated {
+        let name = namer(&generated.id).ok_or_else(|| Error::bug(format!("a generated {:?} has no name", generated.id.role)))?;
+        tensors.push(generated_tensor(generated, name, float32)?);
+    }
     for tensor in &model.tensors {
         let Some((id, rule)) = map.identify(&tensor.name) else { continue };
         let name = namer(&id).ok_or_else(|| Error::unsupported("this tensor has no name in the target format").at_item(&*tensor.name))?;
         tensors.push(apply(tensor, name, id, rule.transform, float32).at_item(|| tensor.name.clone())?);
-    }
-    for generated in &map.generated {
-        let name = namer(&generated.id).ok_or_else(|| Error::bug(format!("a generated {:?} has no name", generated.id.role)))?;
-        tensors.push(generated_tensor(generated, name, float32)?);
     }
     let mut neutral = model.clone();
     neutral.tensors = tensors;

@@ -56,7 +56,7 @@ pub struct TensorMap {
     pub ignored: Vec<String>,
     /// Optional prefixes that some checkpoints put before, or leave away from, every name.
     pub prefixes: Vec<String>,
-    /// Tensors to add.
+    /// Tensors to add; the reference converter writes them before all stored ones.
     pub generated: Vec<GeneratedTensor>,
 }
 
