@@ -310,7 +310,7 @@ def lfm2():
 
 def t5():
     """Encoder and decoder: names that the layer rules do not see."""
-    m = Model("t5", 4, 4, 4)
+    m = Model("t5", 11, 4, 4)
     embeddings(m, 256, norm=False)
     m.add("enc.output_norm.weight", 256)
     m.add("dec.output_norm.weight", 256)

@@ -290,6 +290,7 @@ def main():
     parser.add_argument("--hf-gguf", type=Path, help="the same as f32 GGUF by the reference converter")
     parser.add_argument("--hf-imatrix", type=Path)
     args = parser.parse_args()
+    args.gravure, args.peer = args.gravure.resolve(), args.peer.resolve()
     (args.work / "peer").mkdir(parents=True, exist_ok=True)
     names = sorted(p.name.removesuffix(".gguf") for p in args.models.glob("*.gguf") if not p.name.endswith(".imatrix.gguf"))
     models = {name: args.models / f"{name}.gguf" for name in names}
