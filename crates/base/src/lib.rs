@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod atomic;
+mod atomic_folder;
 mod cursor;
 mod digest;
 mod error;
@@ -14,6 +15,7 @@ mod reader;
 mod storage;
 
 pub use atomic::{AtomicFile, partial_path};
+pub use atomic_folder::AtomicFolder;
 pub use cursor::Cursor;
 pub use digest::{Sha256, hex};
 pub use error::{Error, ErrorKind, Result, ResultExt};

@@ -26,6 +26,12 @@ pub trait Storage: Send + Sync + std::fmt::Debug {
     fn remove(&self, path: &Path) -> Result<()>;
     /// Makes renames in `folder` durable.
     fn sync_folder(&self, folder: &Path) -> Result<()>;
+    /// Creates a folder; one that is already there is no error, anything else of that name is.
+    fn create_folder(&self, path: &Path) -> Result<()>;
+    /// Removes an empty folder; absent is no error.
+    fn remove_folder(&self, path: &Path) -> Result<()>;
+    /// Lets two existing folders change places in one step.
+    fn exchange(&self, a: &Path, b: &Path) -> Result<()>;
     /// Bytes that an unprivileged user may still write under `folder`.
     fn free_space(&self, folder: &Path) -> Result<u64>;
 }
@@ -87,9 +93,36 @@ impl Storage for Disk {
         file.sync_all().map_err(|e| Error::io("sync the folder", folder, e))
     }
 
+    fn create_folder(&self, path: &Path) -> Result<()> {
+        match std::fs::create_dir(path) {
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists && is_real_folder(path) => Ok(()),
+            result => result.map_err(|e| Error::io("create the folder", path, e)),
+        }
+    }
+
+    fn remove_folder(&self, path: &Path) -> Result<()> {
+        match std::fs::remove_dir(path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove the folder", path, e)),
+            _ => Ok(()),
+        }
+    }
+
+    fn exchange(&self, a: &Path, b: &Path) -> Result<()> {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE).map_err(|e| {
+            Error::io("exchange the finished folder for the old one", b, e.into())
+                .help("where the file system cannot do that, remove the old folder or choose another name")
+        })
+    }
+
     fn free_space(&self, folder: &Path) -> Result<u64> {
         free_space(folder)
     }
+}
+
+/// A folder, and not a link to one.
+fn is_real_folder(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|m| m.is_dir())
 }
 
 /// Bytes that an unprivileged user may still write under `folder`.

@@ -9,10 +9,12 @@
 pub mod fuzzing;
 mod gguf;
 mod imatrix;
+mod pytorch;
 mod registry;
 mod safetensors;
 
 pub use gguf::{Gguf, neutral_name};
+pub use pytorch::{PickleScan, PyTorch, ScannedGlobal, scan_pickle};
 pub use imatrix::read_importance_matrix;
 pub use registry::FORMATS;
 pub use safetensors::HuggingFace;

@@ -3,10 +3,11 @@
 use gravure_core::Format;
 
 use crate::gguf::Gguf;
+use crate::pytorch::PyTorch;
 use crate::safetensors::HuggingFace;
 
 /// All formats, most specific probe first.
-pub static FORMATS: &[&dyn Format] = &[&Gguf, &HuggingFace];
+pub static FORMATS: &[&dyn Format] = &[&Gguf, &HuggingFace, &PyTorch];
 
 #[cfg(test)]
 mod tests {

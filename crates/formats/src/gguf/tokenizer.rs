@@ -108,7 +108,8 @@ pub(crate) fn read(metadata: &Metadata, limits: &Limits) -> Result<Option<Tokeni
         },
     };
     let merges = strings(metadata, "merges")?.unwrap_or(&[]);
-    let parts = llama::Parts { model, tokens, scores, kinds: &kinds, merges, specials, settings, templates: templates(metadata) };
+    let model_name = metadata.get("general.name").and_then(Value::as_str);
+    let parts = llama::Parts { model, tokens, scores, kinds: &kinds, merges, specials, settings, templates: templates(metadata), model_name };
     llama::from_parts(parts).at_item(|| "tokenizer.ggml").map(Some)
 }
 

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use gravure_core::{Confidence, Encoding, Format, Model, Naming, ReadRequest, Result};
+use gravure_core::{Artifact, Confidence, Encoding, Format, Model, Naming, Package, ReadRequest, Result, WriteRequest};
 
 use super::folder::{self, Presence};
-use super::{dtype, read};
+use super::{dtype, read, write};
 
 /// Hugging Face folders and bare safetensors files.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +56,14 @@ impl Format for HuggingFace {
 
     fn can_hold(&self, encoding: &dyn Encoding) -> bool {
         dtype::tag(encoding).is_some()
+    }
+
+    fn layout(&self, package: &Package<'_>, request: &WriteRequest) -> Result<Vec<(String, u64)>> {
+        write::layout(package, request)
+    }
+
+    fn write(&self, package: &Package<'_>, request: &WriteRequest) -> Result<Artifact> {
+        write::write(package, request)
     }
 }
 

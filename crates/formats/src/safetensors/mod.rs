@@ -18,15 +18,18 @@ mod assemble;
 mod card;
 mod companions;
 mod dtype;
-mod folder;
+pub(crate) mod folder;
 mod format;
 mod header;
 mod index;
 pub(crate) mod json;
+mod outline;
 mod read;
 #[cfg(test)]
 pub(crate) mod testing;
+mod write;
 
 pub(crate) use assemble::{Parts, assemble};
 pub(crate) use companions::Companions;
 pub use format::HuggingFace;
+pub(crate) use read::read_shards;

@@ -28,7 +28,8 @@ fn read_folder(request: &ReadRequest<'_>) -> Result<Parts> {
             (tensors, vec![path], "Hugging Face folder, 1 file".to_owned())
         }
         Weights::Index(path) => {
-            let (tensors, mut files) = read_shards(&path, request, &mut notes)?;
+            let read = &mut |shard: &Path| read_tensors(shard, request.catalog, request.limits);
+            let (tensors, mut files) = read_shards(&path, "safetensors", request, &mut notes, read)?;
             let detail = format!("Hugging Face folder, {} shards", files.len());
             files.insert(0, path);
             (tensors, files, detail)
@@ -48,12 +49,20 @@ fn read_bare(request: &ReadRequest<'_>) -> Result<Parts> {
     Ok(Parts { format: HuggingFace::ID, detail, files: vec![request.path.to_owned()], companions: None, tensors, notes })
 }
 
-fn read_shards(path: &Path, request: &ReadRequest<'_>, notes: &mut Vec<Note>) -> Result<(Vec<Tensor>, Vec<PathBuf>)> {
-    let index = index::read(path, request.path, "safetensors", request.limits)?;
+/// The tensors of all shards of the index at `path`, in order of the shards' names, each shard read
+/// by `read`; and the shards.
+pub(crate) fn read_shards(
+    path: &Path,
+    extension: &str,
+    request: &ReadRequest<'_>,
+    notes: &mut Vec<Note>,
+    read: &mut dyn FnMut(&Path) -> Result<Vec<Tensor>>,
+) -> Result<(Vec<Tensor>, Vec<PathBuf>)> {
+    let index = index::read(path, request.path, extension, request.limits)?;
     let mut tensors = Vec::new();
     let mut held: BTreeMap<String, String> = BTreeMap::new();
     for (file, shard) in &index.shards {
-        let found = read_tensors(shard, request.catalog, request.limits).map_err(|e| missing_shard(e, file))?;
+        let found = read(shard).map_err(|e| missing_shard(e, file))?;
         Limits::check((tensors.len() + found.len()) as u64, request.limits.tensors, "tensors in the model").in_file(path)?;
         for tensor in &found {
             if let Some(other) = held.insert(tensor.name.clone(), file.clone()) {
