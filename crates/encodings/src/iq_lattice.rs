@@ -6,6 +6,8 @@
 //! one with the smallest weighted error is taken; the order decides ties, so it is part of the
 //! format. Lists are made at the first use.
 
+use gravure_simd::MAX_LANES;
+
 /// Where the rounded levels of a vector lead.
 #[derive(Debug, Clone, Copy)]
 enum Entry {
@@ -15,13 +17,32 @@ enum Entry {
     Near { start: u32, len: u16 },
 }
 
+/// Where the packed levels of a vector lead, for searches that look at many near points at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Found<'a> {
+    /// They are this point.
+    Point(u16),
+    /// They are none; these are near, the last one repeated up to a multiple of [`MAX_LANES`].
+    Near {
+        /// Their packed levels.
+        packed: &'a [u16],
+        /// The points.
+        points: &'a [u16],
+    },
+}
+
 /// A codebook of points with `D` coordinates of `BITS` bits, of which `LEVELS` values occur.
 #[derive(Debug)]
 pub(crate) struct Lattice<const D: usize, const BITS: u32, const LEVELS: usize> {
     points: Vec<[u8; D]>,
+    /// The same points, packed.
+    packed: Vec<u16>,
     /// Indexed by packed levels.
     entries: Vec<Entry>,
+    /// Each entry's near points; the last one repeated up to a multiple of [`MAX_LANES`].
     near: Vec<u16>,
+    /// Packed levels of each of `near`.
+    near_packed: Vec<u16>,
 }
 
 /// Squared distances for each coordinate and level: the error that a level would make there.
@@ -71,8 +92,30 @@ impl<const D: usize, const BITS: u32, const LEVELS: usize> Lattice<D, BITS, LEVE
                 shell = Some(next);
             }
             *entry = Entry::Near { start, len: (near.len() as u32 - start) as u16 };
+            if let Some(&last) = near.last() {
+                near.resize(near.len().next_multiple_of(MAX_LANES), last);
+            }
         }
-        Self { points, entries, near }
+        let near_packed = near.iter().map(|&point| packed[usize::from(point)]).collect();
+        Self { points, packed: packed.to_vec(), entries, near, near_packed }
+    }
+
+    /// The packed levels of a point.
+    #[inline(always)]
+    pub(crate) fn packed(&self, index: u16) -> u16 {
+        self.packed[usize::from(index)]
+    }
+
+    /// Where packed levels lead.
+    #[inline(always)]
+    pub(crate) fn look_up(&self, packed: usize) -> Found<'_> {
+        match self.entries[packed] {
+            Entry::Point(index) => Found::Point(index),
+            Entry::Near { start, len } => {
+                let range = start as usize..start as usize + usize::from(len).next_multiple_of(MAX_LANES);
+                Found::Near { packed: &self.near_packed[range.clone()], points: &self.near[range] }
+            }
+        }
     }
 
     /// The levels of a point.

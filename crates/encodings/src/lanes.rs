@@ -23,6 +23,7 @@ mod groups;
 pub(crate) mod q2_k;
 pub(crate) mod q3_k;
 pub(crate) mod q6_k;
+pub(crate) mod lattice;
 mod search;
 pub(crate) mod small;
 

@@ -194,6 +194,12 @@ impl<S: Simd> I32s<S> {
         Self(isa, isa.load_i32(values))
     }
 
+    /// Writes the first `LANES` values; panics where there is less room.
+    #[inline(always)]
+    pub fn store(self, values: &mut [i32]) {
+        values[..S::LANES].copy_from_slice(self.to_array().as_ref());
+    }
+
     /// The lanes as an array.
     #[inline(always)]
     pub fn to_array(self) -> S::I32Array {

@@ -1,11 +1,13 @@
 //! Lanes against the scalar code: the same bytes on every instruction set of this machine, for
 //! ordinary and for odd weights, for any number of blocks.
 
-use gravure_simd::Isa;
+use gravure_simd::{Isa, Kernel, Simd};
 use proptest::prelude::*;
 
 use super::batch::{BatchEncoder, encode_all};
 use super::small::{SmallSearch, encode_rows_weighted};
+use crate::iq_lattice::Lattice;
+use crate::iq_search::{Candidates, Fit, Group, Refit};
 use crate::{q2_k, q3_k, q4_0, q4_1, q4_k, q5_0, q5_1, q5_k, q6_k};
 
 /// Encodes blocks on every instruction set and by the scalar code.
@@ -195,4 +197,76 @@ proptest! {
         compare_all(&x, None);
         compare_all(&x, Some(&vec![0.5; BLOCK]));
     }
+}
+
+/// Random groups of one shape, fitted by the scalar code and on lanes.
+fn compare_lattice<const N: usize, const V: usize, const D: usize, const BITS: u32, const LEVELS: usize>(
+    lattice: &Lattice<D, BITS, LEVELS>,
+    around: i32,
+) {
+    struct OnLanes<'a, const N: usize, const D: usize, const BITS: u32, const LEVELS: usize, const V: usize> {
+        lattice: &'a Lattice<D, BITS, LEVELS>,
+        group: &'a Group<N>,
+        candidates: Candidates,
+        start: f32,
+        range: f32,
+    }
+    impl<const N: usize, const D: usize, const BITS: u32, const LEVELS: usize, const V: usize> Kernel for OnLanes<'_, N, D, BITS, LEVELS, V> {
+        type Output = Option<Fit<V>>;
+        #[inline(always)]
+        fn run<S: Simd>(self, isa: S) -> Option<Fit<V>> {
+            super::lattice::fit(isa, self.lattice, self.group, self.candidates, self.start, self.range)
+        }
+    }
+
+    let mut random = Random(N as u64 * 1000 + u64::from(BITS));
+    for round in 0..400 {
+        let mut x: [f32; N] = std::array::from_fn(|_| random.normal().abs() * 0.02);
+        let mut weights: [f32; N] = std::array::from_fn(|_| random.normal().powi(2));
+        match round % 10 {
+            0 => x[round % N] *= -1.0,
+            1 => x = x.map(|v| v * 1e-18),
+            2 => x = x.map(|v| v * 1e16),
+            3 => weights = [0.0; N],
+            4 => weights = weights.map(|w| if w < 0.5 { 0.0 } else { w }),
+            5 => x = x.map(|v| (v * 200.0).round()),
+            6 => weights = weights.map(|w| w * 1e30),
+            7 => (x[round % N], weights[round % N]) = (-30.0, 0.0),
+            8 => weights[round % N] = -1.0,
+            _ => {}
+        }
+        let largest = x.iter().copied().fold(x[0], f32::max);
+        let group = Group { x, weights, roots: weights.map(f32::sqrt) };
+        for refit in [Refit::Moved, Refit::AllWhereMoved, Refit::All] {
+            let candidates = Candidates { around, step: 0.15, refit };
+            let (start, range) = (largest / 5.0, largest);
+            let expected = crate::iq_search::fit::<N, V, D, BITS, LEVELS>(lattice, &group, candidates, start, range);
+            for isa in Isa::available() {
+                let got = isa.vectorize(OnLanes::<N, D, BITS, LEVELS, V> { lattice, group: &group, candidates, start, range });
+                let same = match (&got, &expected) {
+                    (Some(got), Some(expected)) => got.points == expected.points && got.scale.to_bits() == expected.scale.to_bits(),
+                    (None, None) => true,
+                    _ => false,
+                };
+                assert!(same, "{} finds {got:?}, not {expected:?}, round {round}, {candidates:?}, {group:?}", isa.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn lattices_are_searched_alike() {
+    // Points spread over all levels, few enough that most vectors are none of them.
+    let points = |bits: u32, levels: u16, coordinates: u32, count: u64| -> Vec<u16> {
+        let mut random = Random(u64::from(levels) + count);
+        let mut packed: Vec<u16> =
+            (0..count).map(|_| (0..coordinates).fold(0, |packed, _| packed << bits | (random.bits() % u64::from(levels)) as u16)).collect();
+        packed.sort_unstable();
+        packed.dedup();
+        packed
+    };
+    compare_lattice::<32, 4, 8, 2, 3>(&Lattice::new(&points(2, 3, 8, 256), 2), 6);
+    compare_lattice::<16, 2, 8, 2, 3>(&Lattice::new(&points(2, 3, 8, 512), 1), 9);
+    compare_lattice::<32, 8, 4, 3, 8>(&Lattice::new(&points(3, 8, 4, 300), 3), 15);
+    compare_lattice::<16, 4, 4, 3, 8>(&Lattice::new(&points(3, 8, 4, 40), 2), 9);
 }
