@@ -12,7 +12,8 @@ use gravure_core::values::{ImportanceEntry, Source};
 use gravure_core::{
     Catalog, Encoding, ErrorKind, Importance, ImportanceMatrix, Metadata, Model, Naming, Policy, Result, Shape, Tensor, TensorData, Value,
 };
-use gravure_planner::mixtures::{self, MixtureRequest, OutputMatrix, Spread, TensorType};
+use gravure_planner::mixtures::{self, MixtureRequest, OutputMatrix, Requantize, Spread, TensorType};
+use gravure_planner::uniform::Uniform;
 use serde::Deserialize;
 
 #[allow(dead_code, unreachable_pub)]
@@ -252,4 +253,95 @@ fn sizes_are_exact() {
     assert_eq!(plan.tensor_bytes, expected);
     assert_eq!(plan.file_type, Some(15));
     assert!(plan.tensors.iter().all(|e| !e.reason.is_empty()));
+}
+
+/// Encodings that a uniform conversion gives the tensors with these names.
+fn converted(file: &str, choice: Uniform, names: &[&str]) -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plans").join(file);
+    let recorded: Recorded = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let plan = choice.plan(&recorded.model(Identities::Known), &CATALOG, None).unwrap();
+    assert!(plan.tensors.iter().map(|e| &e.tensor).eq(recorded.tensors.iter().map(|(name, ..)| name)), "{file}: tensors are reordered");
+    let of =
+        |name: &&str| plan.tensors.iter().find(|e| e.tensor == *name).unwrap_or_else(|| panic!("{file} has no {name}")).encoding.clone();
+    names.iter().map(of).collect()
+}
+
+#[test]
+fn uniform_conversions_keep_what_must_stay_exact() {
+    let mixtral = ["token_embd.weight", "blk.0.ffn_gate_inp.weight", "blk.0.ffn_up_exps.weight", "blk.0.attn_norm.weight", "output.weight"];
+    assert_eq!(converted("mixtral.json", Uniform::F16, &mixtral), ["f16", "f32", "f16", "f32", "f16"]);
+    assert_eq!(converted("mixtral.json", Uniform::Q8_0, &mixtral), ["q8_0", "f32", "q8_0", "f32", "q8_0"]);
+    assert_eq!(converted("mixtral.json", Uniform::Tq2_0, &mixtral), ["f16", "f32", "tq2_0", "f32", "f16"]);
+    let gpt2 = ["position_embd.weight", "blk.1.attn_qkv.weight", "blk.1.attn_qkv.bias"];
+    assert_eq!(converted("gpt2.json", Uniform::Bf16, &gpt2), ["f32", "bf16", "f32"]);
+    // Rows of 128 and of 172: no whole blocks.
+    assert_eq!(converted("deepseek2.json", Uniform::Tq1_0, &["blk.1.attn_k_b.weight", "blk.1.attn_v_b.weight"]), ["f16", "tq1_0"]);
+    assert_eq!(converted("llama-odd.json", Uniform::Q8_0, &["blk.0.ffn_down.weight", "blk.0.ffn_up.weight"]), ["f16", "q8_0"]);
+    let jamba = ["blk.0.ssm_conv1d.weight", "blk.0.ssm_conv1d.bias", "blk.0.ssm_a", "blk.0.ssm_in.weight"];
+    assert_eq!(converted("jamba.json", Uniform::F16, &jamba), ["f32", "f32", "f32", "f16"]);
+}
+
+#[test]
+fn auto_takes_the_sixteen_bits_of_the_source() {
+    assert_eq!(converted("qwen3.json", Uniform::Auto, &["token_embd.weight"]), ["bf16"]);
+    assert_eq!(converted("falcon.json", Uniform::Auto, &["token_embd.weight"]), ["f16"]);
+    assert_eq!(converted("llama.json", Uniform::Auto, &["token_embd.weight"]), ["f16"]);
+}
+
+/// The expected refusals of the issue, by request: what is wrong, where, what to do.
+#[test]
+fn refusals_say_what_is_wrong() {
+    let recorded: Recorded = serde_json::from_str(include_str!("plans/mixtral.json")).unwrap();
+    let model = recorded.model(Identities::Known);
+    let plan = |change: &dyn Fn(&mut MixtureRequest), importance: Option<&ImportanceMatrix>| {
+        let mut request = MixtureRequest::new(mixtures::find("iq2_xs").unwrap());
+        change(&mut request);
+        request.plan(&model, &CATALOG, importance).map(|_| ()).map_err(|e| format!("{:?}: {e}", e.kind()))
+    };
+    let none = |_: &mut MixtureRequest| {};
+    let error = plan(&none, None).unwrap_err();
+    assert!(error.starts_with("Request: iq2_xs needs an importance matrix"), "{error}");
+    assert!(error.contains("at: blk.0.attn_q.weight") && error.contains("--imatrix"), "{error}");
+
+    let full = recorded.importance();
+    plan(&none, Some(&full)).unwrap();
+    let mut partial = full.clone();
+    partial.entries.remove("blk.3.ffn_up_exps.weight");
+    let error = plan(&none, Some(&partial)).unwrap_err();
+    assert!(error.contains("has nothing for this tensor") && error.contains("at: blk.3.ffn_up_exps.weight"), "{error}");
+
+    let mut foreign = full.clone();
+    foreign.entries.get_mut("blk.3.attn_q.weight").unwrap().values.push(1.0);
+    let error = plan(&none, Some(&foreign)).unwrap_err();
+    assert!(error.starts_with("Input: the importance matrix has 257 values for this tensor, which needs 256"), "{error}");
+
+    let mut broken = full.clone();
+    broken.entries.get_mut("blk.3.attn_q.weight").unwrap().values[7] = f32::INFINITY;
+    assert!(plan(&none, Some(&broken)).unwrap_err().contains("not finite"));
+
+    let error = plan(&|r| r.tensor_types.push(TensorType::parse("attn_(=q8_0").unwrap()), Some(&full)).unwrap_err();
+    assert!(error.starts_with("Request: the tensor pattern `attn_(` is no regular expression"), "{error}");
+    let error = plan(&|r| r.tensor_types.push(TensorType::parse("attn=q9_9").unwrap()), Some(&full)).unwrap_err();
+    assert!(error.starts_with("Unsupported: unknown encoding `q9_9`"), "{error}");
+    let error = plan(&|r| r.pruned_layers = vec![9], Some(&full)).unwrap_err();
+    assert!(error.starts_with("Request: layer 9 cannot be left out"), "{error}");
+}
+
+#[test]
+fn quantized_tensors_are_not_quantized_again_unasked() {
+    let recorded: Recorded = serde_json::from_str(include_str!("plans/llama.json")).unwrap();
+    let mut model = recorded.model(Identities::Known);
+    let at = model.tensors.iter().position(|t| t.name == "blk.2.attn_q.weight").unwrap();
+    model.tensors[at].encoding = CATALOG.encoding("q8_0").unwrap();
+    let mut request = MixtureRequest::new(mixtures::find("q4_k_m").unwrap());
+    let error = request.plan(&model, &CATALOG, None).unwrap_err();
+    assert_eq!((error.kind(), error.item()), (ErrorKind::Request, Some("blk.2.attn_q.weight")));
+    assert!(error.help_text().unwrap().contains("--allow-requantize"));
+    request.requantize = Requantize::Allowed;
+    let plan = request.plan(&model, &CATALOG, None).unwrap();
+    assert!(plan.tensors.iter().any(|e| e.tensor == "blk.2.attn_q.weight" && e.method == "rtn"));
+    // The same encoding is a copy, whatever was asked.
+    let request = MixtureRequest::new(mixtures::find("q8_0").unwrap());
+    let plan = request.plan(&model, &CATALOG, None).unwrap();
+    assert!(plan.tensors.iter().any(|e| e.tensor == "blk.2.attn_q.weight" && e.method == "copy"));
 }
