@@ -14,7 +14,8 @@ use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
 use crate::blocks::{decode_blocks, validate_blocks};
 use crate::codebooks::iq1::POINTS;
 use crate::codebooks::iq2::levels;
-use crate::iq_search::{ELEMENTS, code_scales, encode_lattice_blocks};
+use crate::iq_blocks::{EncodeWeighted, encode};
+use crate::iq_search::{ELEMENTS, code_scales};
 use crate::iq1_search::{SHIFTED, add_projections, ascending, find};
 use crate::numbers::{half_bits, half_is_finite, half_value};
 use crate::search::{error_weights, sum_of_squares};
@@ -53,7 +54,7 @@ impl Encoding for Iq1M {
     }
 
     fn encode(&self, source: &[f32], row_length: usize, importance: Importance<'_>, out: &mut [u8]) -> Result<()> {
-        encode_lattice_blocks(self, source, row_length, importance, out, encode_block)
+        encode(self, source, row_length, importance, out)
     }
 
     fn decode(&self, source: &[u8], out: &mut [f32]) -> Result<()> {
@@ -77,56 +78,58 @@ fn scale_bits(words: &[u16; 4]) -> u16 {
     (0..4).fold(0, |bits, i| bits | words[i] >> 12 << (4 * i))
 }
 
-#[inline(always)]
-fn encode_block(x: &[f32; ELEMENTS], importance: Option<&[f32; ELEMENTS]>, out: &mut [u8; BYTES]) -> Option<()> {
-    let variance = 2.0 * sum_of_squares(x) / ELEMENTS as f32;
-    let mut weights = [[0.0f32; GROUP]; GROUPS];
-    let mut scales = [0.0f32; GROUPS];
-    let mut points = [[0u16; 2]; GROUPS];
-    let mut down = [[false; 2]; GROUPS];
-    let groups = x.as_chunks::<GROUP>().0;
-    out.fill(0);
-    for (g, x) in groups.iter().enumerate() {
-        weights[g] = match importance {
-            Some(importance) => error_weights(x, &importance.as_chunks().0[g], variance),
-            None => x.map(|v| v * v),
-        };
-        let Some(fit) = fit_group(x, &weights[g])? else { continue };
-        scales[g] = fit.scale;
-        down[g] = fit.down;
-        points[g] = fit.points;
-    }
-    for (g, points) in points.iter().enumerate() {
-        for (k, point) in points.iter().enumerate() {
-            out[2 * g + k] = (point & 255) as u8;
-            out[HIGH + g] |= ((point >> 8) as u8) << (4 * k);
+impl EncodeWeighted<ELEMENTS, BYTES> for Iq1M {
+    #[inline(always)]
+    fn encode_block(x: &[f32; ELEMENTS], importance: Option<&[f32; ELEMENTS]>, out: &mut [u8; BYTES]) -> Option<()> {
+        let variance = 2.0 * sum_of_squares(x) / ELEMENTS as f32;
+        let mut weights = [[0.0f32; GROUP]; GROUPS];
+        let mut scales = [0.0f32; GROUPS];
+        let mut points = [[0u16; 2]; GROUPS];
+        let mut down = [[false; 2]; GROUPS];
+        let groups = x.as_chunks::<GROUP>().0;
+        out.fill(0);
+        for (g, x) in groups.iter().enumerate() {
+            weights[g] = match importance {
+                Some(importance) => error_weights(x, &importance.as_chunks().0[g], variance),
+                None => x.map(|v| v * v),
+            };
+            let Some(fit) = fit_group(x, &weights[g])? else { continue };
+            scales[g] = fit.scale;
+            down[g] = fit.down;
+            points[g] = fit.points;
         }
-    }
-    let (mut step, codes) = code_scales(&scales, 15.0, 7);
-    if step == 0.0 {
-        return Some(());
-    }
-    // The scale of the block is fitted once more to what the groups became.
-    let mut sums = (0.0, 0.0);
-    let mut words = [0u16; 4];
-    for (g, x) in groups.iter().enumerate() {
-        words[g / 4] |= u16::from(codes[g]) << (3 * (g % 4));
-        out[HIGH + g] |= u8::from(down[g][0]) << 3 | u8::from(down[g][1]) << 7;
-        let factor = f32::from(2 * codes[g] + 1);
-        for k in 0..2 {
-            let values = &SHIFTED[usize::from(down[g][k])];
-            let (x, weights) = (&x.as_chunks().0[k], &weights[g].as_chunks().0[k]);
-            add_projections(points[g][k], x, weights, |l| values[usize::from(l)] * factor, &mut sums);
+        for (g, points) in points.iter().enumerate() {
+            for (k, point) in points.iter().enumerate() {
+                out[2 * g + k] = (point & 255) as u8;
+                out[HIGH + g] |= ((point >> 8) as u8) << (4 * k);
+            }
         }
+        let (mut step, codes) = code_scales(&scales, 15.0, 7);
+        if step == 0.0 {
+            return Some(());
+        }
+        // The scale of the block is fitted once more to what the groups became.
+        let mut sums = (0.0, 0.0);
+        let mut words = [0u16; 4];
+        for (g, x) in groups.iter().enumerate() {
+            words[g / 4] |= u16::from(codes[g]) << (3 * (g % 4));
+            out[HIGH + g] |= u8::from(down[g][0]) << 3 | u8::from(down[g][1]) << 7;
+            let factor = f32::from(2 * codes[g] + 1);
+            for k in 0..2 {
+                let values = &SHIFTED[usize::from(down[g][k])];
+                let (x, weights) = (&x.as_chunks().0[k], &weights[g].as_chunks().0[k]);
+                add_projections(points[g][k], x, weights, |l| values[usize::from(l)] * factor, &mut sums);
+            }
+        }
+        if sums.1 > 0.0 {
+            step = sums.0 / sums.1;
+        }
+        let half = half_bits(step * STRETCH);
+        for (i, (bytes, word)) in out[SCALES..].as_chunks_mut::<2>().0.iter_mut().zip(words).enumerate() {
+            *bytes = (word | half >> (4 * i) << 12).to_le_bytes();
+        }
+        Some(())
     }
-    if sums.1 > 0.0 {
-        step = sums.0 / sums.1;
-    }
-    let half = half_bits(step * STRETCH);
-    for (i, (bytes, word)) in out[SCALES..].as_chunks_mut::<2>().0.iter_mut().zip(words).enumerate() {
-        *bytes = (word | half >> (4 * i) << 12).to_le_bytes();
-    }
-    Some(())
 }
 
 /// The outcome for a group of two vectors.

@@ -14,7 +14,8 @@ use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
 use crate::blocks::{decode_blocks, validate_scales};
 use crate::codebooks::iq1::POINTS;
 use crate::codebooks::iq2::levels;
-use crate::iq_search::{ELEMENTS, code_scales, encode_lattice_blocks};
+use crate::iq_blocks::{EncodeWeighted, encode};
+use crate::iq_search::{ELEMENTS, code_scales};
 use crate::iq1_search::{SHIFTED, add_projections, ascending, find};
 use crate::numbers::{half_bits, half_value};
 use crate::search::{error_weights, sum_of_squares};
@@ -52,7 +53,7 @@ impl Encoding for Iq1S {
     }
 
     fn encode(&self, source: &[f32], row_length: usize, importance: Importance<'_>, out: &mut [u8]) -> Result<()> {
-        encode_lattice_blocks(self, source, row_length, importance, out, encode_block)
+        encode(self, source, row_length, importance, out)
     }
 
     fn decode(&self, source: &[u8], out: &mut [f32]) -> Result<()> {
@@ -64,34 +65,36 @@ impl Encoding for Iq1S {
     }
 }
 
-#[inline(always)]
-fn encode_block(x: &[f32; ELEMENTS], importance: Option<&[f32; ELEMENTS]>, out: &mut [u8; BYTES]) -> Option<()> {
-    let variance = 2.0 * sum_of_squares(x) / ELEMENTS as f32;
-    let mut scales = [0.0f32; GROUPS];
-    let mut down = [false; GROUPS];
-    let mut words = [0u16; GROUPS];
-    out.fill(0);
-    for (g, x) in x.as_chunks::<GROUP>().0.iter().enumerate() {
-        let weights = error_weights(x, &importance?.as_chunks().0[g], variance);
-        let Some(fit) = fit_group(x, &weights)? else { continue };
-        scales[g] = fit.scale;
-        down[g] = fit.down;
-        for (k, point) in fit.points.iter().enumerate() {
-            out[2 + VECTORS * g + k] = (point & 255) as u8;
-            words[g] |= (point >> 8) << (3 * k);
+impl EncodeWeighted<ELEMENTS, BYTES> for Iq1S {
+    #[inline(always)]
+    fn encode_block(x: &[f32; ELEMENTS], importance: Option<&[f32; ELEMENTS]>, out: &mut [u8; BYTES]) -> Option<()> {
+        let variance = 2.0 * sum_of_squares(x) / ELEMENTS as f32;
+        let mut scales = [0.0f32; GROUPS];
+        let mut down = [false; GROUPS];
+        let mut words = [0u16; GROUPS];
+        out.fill(0);
+        for (g, x) in x.as_chunks::<GROUP>().0.iter().enumerate() {
+            let weights = error_weights(x, &importance?.as_chunks().0[g], variance);
+            let Some(fit) = fit_group(x, &weights)? else { continue };
+            scales[g] = fit.scale;
+            down[g] = fit.down;
+            for (k, point) in fit.points.iter().enumerate() {
+                out[2 + VECTORS * g + k] = (point & 255) as u8;
+                words[g] |= (point >> 8) << (3 * k);
+            }
         }
-    }
-    let (step, codes) = code_scales(&scales, 15.0, 7);
-    if step != 0.0 {
-        out[..2].copy_from_slice(&half_bits(step * STRETCH).to_le_bytes());
-        for g in 0..GROUPS {
-            words[g] |= u16::from(codes[g]) << 12 | u16::from(down[g]) << 15;
+        let (step, codes) = code_scales(&scales, 15.0, 7);
+        if step != 0.0 {
+            out[..2].copy_from_slice(&half_bits(step * STRETCH).to_le_bytes());
+            for g in 0..GROUPS {
+                words[g] |= u16::from(codes[g]) << 12 | u16::from(down[g]) << 15;
+            }
         }
+        for (bytes, word) in out[2 + ELEMENTS / 8..].as_chunks_mut::<2>().0.iter_mut().zip(words) {
+            *bytes = word.to_le_bytes();
+        }
+        Some(())
     }
-    for (bytes, word) in out[2 + ELEMENTS / 8..].as_chunks_mut::<2>().0.iter_mut().zip(words) {
-        *bytes = word.to_le_bytes();
-    }
-    Some(())
 }
 
 /// The outcome for a group.

@@ -15,8 +15,9 @@ use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
 use crate::blocks::{decode_blocks, validate_scales};
 use crate::codebooks::iq2::{VALUES, levels};
 use crate::codebooks::iq2_s::POINTS;
+use crate::iq_blocks::{EncodeWeighted, encode};
 use crate::iq_lattice::Lattice;
-use crate::iq_search::{Candidates, ELEMENTS, Group, Refit, code_scales, encode_lattice_blocks, fit, largest, split_signs, unpack_eight};
+use crate::iq_search::{Candidates, ELEMENTS, Group, Refit, code_scales, fit, largest, split_signs, unpack_eight};
 use crate::numbers::{half_bits, half_value};
 use crate::search::{error_weights, sum_of_squares};
 
@@ -55,7 +56,7 @@ impl Encoding for Iq2S {
     }
 
     fn encode(&self, source: &[f32], row_length: usize, importance: Importance<'_>, out: &mut [u8]) -> Result<()> {
-        encode_lattice_blocks(self, source, row_length, importance, out, encode_block)
+        encode(self, source, row_length, importance, out)
     }
 
     fn decode(&self, source: &[u8], out: &mut [f32]) -> Result<()> {
@@ -67,42 +68,44 @@ impl Encoding for Iq2S {
     }
 }
 
-#[inline(always)]
-fn encode_block(x: &[f32; ELEMENTS], importance: Option<&[f32; ELEMENTS]>, out: &mut [u8; BYTES]) -> Option<()> {
-    let variance = 2.0 * sum_of_squares(x) / ELEMENTS as f32;
-    let mut scales = [0.0f32; GROUPS];
-    out.fill(0);
-    for (g, x) in x.as_chunks::<GROUP>().0.iter().enumerate() {
-        let weights = match importance {
-            Some(importance) => error_weights(x, &importance.as_chunks().0[g], variance),
-            None => x.map(|v| 0.25 * variance + v * v),
-        };
-        let (x, mut signs) = split_signs::<GROUP, { GROUP / 8 }>(x);
-        let largest = largest(&x);
-        if largest < SMALLEST {
-            continue;
+impl EncodeWeighted<ELEMENTS, BYTES> for Iq2S {
+    #[inline(always)]
+    fn encode_block(x: &[f32; ELEMENTS], importance: Option<&[f32; ELEMENTS]>, out: &mut [u8; BYTES]) -> Option<()> {
+        let variance = 2.0 * sum_of_squares(x) / ELEMENTS as f32;
+        let mut scales = [0.0f32; GROUPS];
+        out.fill(0);
+        for (g, x) in x.as_chunks::<GROUP>().0.iter().enumerate() {
+            let weights = match importance {
+                Some(importance) => error_weights(x, &importance.as_chunks().0[g], variance),
+                None => x.map(|v| 0.25 * variance + v * v),
+            };
+            let (x, mut signs) = split_signs::<GROUP, { GROUP / 8 }>(x);
+            let largest = largest(&x);
+            if largest < SMALLEST {
+                continue;
+            }
+            let group = Group { x, weights, roots: weights.map(f32::sqrt) };
+            let fit = fit::<GROUP, 2, 8, 2, 3>(&LATTICE, &group, CANDIDATES, largest / 5.0, largest)?;
+            if fit.scale < 0.0 {
+                signs = signs.map(|s| !s);
+            }
+            scales[g] = fit.scale.abs();
+            for k in 0..2 {
+                let v = 2 * g + k;
+                out[2 + v] = (fit.points[k] & 255) as u8;
+                out[34 + v] = signs[k];
+                out[66 + v / 4] |= ((fit.points[k] >> 8) as u8) << (2 * (v % 4));
+            }
         }
-        let group = Group { x, weights, roots: weights.map(f32::sqrt) };
-        let fit = fit::<GROUP, 2, 8, 2, 3>(&LATTICE, &group, CANDIDATES, largest / 5.0, largest)?;
-        if fit.scale < 0.0 {
-            signs = signs.map(|s| !s);
+        let (step, codes) = code_scales(&scales, 31.0, 15);
+        if step != 0.0 {
+            out[..2].copy_from_slice(&half_bits(step * SHRINK).to_le_bytes());
+            for (byte, pair) in out[74..].iter_mut().zip(codes.as_chunks::<2>().0) {
+                *byte = pair[0] | pair[1] << 4;
+            }
         }
-        scales[g] = fit.scale.abs();
-        for k in 0..2 {
-            let v = 2 * g + k;
-            out[2 + v] = (fit.points[k] & 255) as u8;
-            out[34 + v] = signs[k];
-            out[66 + v / 4] |= ((fit.points[k] >> 8) as u8) << (2 * (v % 4));
-        }
+        Some(())
     }
-    let (step, codes) = code_scales(&scales, 31.0, 15);
-    if step != 0.0 {
-        out[..2].copy_from_slice(&half_bits(step * SHRINK).to_le_bytes());
-        for (byte, pair) in out[74..].iter_mut().zip(codes.as_chunks::<2>().0) {
-            *byte = pair[0] | pair[1] << 4;
-        }
-    }
-    Some(())
 }
 
 fn decode_block(block: &[u8; BYTES], out: &mut [f32; ELEMENTS]) {

@@ -16,11 +16,9 @@ use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
 use crate::blocks::{decode_blocks, validate_scales};
 use crate::codebooks::iq2::{VALUES, levels};
 use crate::codebooks::iq2_xs::POINTS;
+use crate::iq_blocks::{EncodeWeighted, encode};
 use crate::iq_lattice::Lattice;
-use crate::iq_search::{
-    Candidates, ELEMENTS, Group, Refit, code_scales, eight_signs, encode_lattice_blocks, even_signs, fit, largest, split_signs,
-    unpack_eight,
-};
+use crate::iq_search::{Candidates, ELEMENTS, Group, Refit, code_scales, eight_signs, even_signs, fit, largest, split_signs, unpack_eight};
 use crate::numbers::{half_bits, half_value};
 use crate::search::{TINY, error_weights, sum_of_squares};
 
@@ -53,7 +51,7 @@ impl Encoding for Iq2Xs {
     }
 
     fn encode(&self, source: &[f32], row_length: usize, importance: Importance<'_>, out: &mut [u8]) -> Result<()> {
-        encode_lattice_blocks(self, source, row_length, importance, out, encode_block)
+        encode(self, source, row_length, importance, out)
     }
 
     fn decode(&self, source: &[u8], out: &mut [f32]) -> Result<()> {
@@ -65,42 +63,44 @@ impl Encoding for Iq2Xs {
     }
 }
 
-#[inline(always)]
-fn encode_block(x: &[f32; ELEMENTS], importance: Option<&[f32; ELEMENTS]>, out: &mut [u8; BYTES]) -> Option<()> {
-    let variance = sum_of_squares(x) / ELEMENTS as f32;
-    let mut scales = [0.0f32; GROUPS];
-    let mut words = [0u16; 2 * GROUPS];
-    for (g, x) in x.as_chunks::<GROUP>().0.iter().enumerate() {
-        let weights = error_weights(x, &importance?.as_chunks().0[g], variance);
-        let (mut x, mut signs) = split_signs::<GROUP, { GROUP / 8 }>(x);
-        even_signs(&mut x, &weights, &mut signs);
-        let largest = largest(&x);
-        if largest < TINY {
-            continue;
+impl EncodeWeighted<ELEMENTS, BYTES> for Iq2Xs {
+    #[inline(always)]
+    fn encode_block(x: &[f32; ELEMENTS], importance: Option<&[f32; ELEMENTS]>, out: &mut [u8; BYTES]) -> Option<()> {
+        let variance = sum_of_squares(x) / ELEMENTS as f32;
+        let mut scales = [0.0f32; GROUPS];
+        let mut words = [0u16; 2 * GROUPS];
+        for (g, x) in x.as_chunks::<GROUP>().0.iter().enumerate() {
+            let weights = error_weights(x, &importance?.as_chunks().0[g], variance);
+            let (mut x, mut signs) = split_signs::<GROUP, { GROUP / 8 }>(x);
+            even_signs(&mut x, &weights, &mut signs);
+            let largest = largest(&x);
+            if largest < TINY {
+                continue;
+            }
+            let group = Group { x, weights, roots: weights.map(f32::sqrt) };
+            let fit = fit::<GROUP, 2, 8, 2, 3>(&LATTICE, &group, CANDIDATES, largest / 5.0, largest)?;
+            if fit.scale < 0.0 {
+                signs = signs.map(|s| !s & 127);
+            }
+            scales[g] = fit.scale.abs();
+            for k in 0..2 {
+                words[2 * g + k] = fit.points[k] | u16::from(signs[k]) << 9;
+            }
         }
-        let group = Group { x, weights, roots: weights.map(f32::sqrt) };
-        let fit = fit::<GROUP, 2, 8, 2, 3>(&LATTICE, &group, CANDIDATES, largest / 5.0, largest)?;
-        if fit.scale < 0.0 {
-            signs = signs.map(|s| !s & 127);
+        let (step, codes) = code_scales(&scales, 31.0, 15);
+        out.fill(0);
+        if step != 0.0 {
+            out[..2].copy_from_slice(&half_bits(step).to_le_bytes());
+            let (packed, packed_scales) = out[2..].split_at_mut(64);
+            for (bytes, word) in packed.as_chunks_mut::<2>().0.iter_mut().zip(words) {
+                *bytes = word.to_le_bytes();
+            }
+            for (byte, pair) in packed_scales.iter_mut().zip(codes.as_chunks::<2>().0) {
+                *byte = pair[0] | pair[1] << 4;
+            }
         }
-        scales[g] = fit.scale.abs();
-        for k in 0..2 {
-            words[2 * g + k] = fit.points[k] | u16::from(signs[k]) << 9;
-        }
+        Some(())
     }
-    let (step, codes) = code_scales(&scales, 31.0, 15);
-    out.fill(0);
-    if step != 0.0 {
-        out[..2].copy_from_slice(&half_bits(step).to_le_bytes());
-        let (packed, packed_scales) = out[2..].split_at_mut(64);
-        for (bytes, word) in packed.as_chunks_mut::<2>().0.iter_mut().zip(words) {
-            *bytes = word.to_le_bytes();
-        }
-        for (byte, pair) in packed_scales.iter_mut().zip(codes.as_chunks::<2>().0) {
-            *byte = pair[0] | pair[1] << 4;
-        }
-    }
-    Some(())
 }
 
 fn decode_block(block: &[u8; BYTES], out: &mut [f32; ELEMENTS]) {

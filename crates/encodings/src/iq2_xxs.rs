@@ -17,10 +17,10 @@ use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
 use crate::blocks::{decode_blocks, validate_scales};
 use crate::codebooks::iq2::{VALUES, levels};
 use crate::codebooks::iq2_xxs::POINTS;
+use crate::iq_blocks::{EncodeWeighted, encode};
 use crate::iq_lattice::Lattice;
 use crate::iq_search::{
-    Candidates, ELEMENTS, Fit, Group, Refit, code_scales, eight_signs, encode_lattice_blocks, even_signs, fit, largest, split_signs,
-    unpack_eight,
+    Candidates, ELEMENTS, Fit, Group, Refit, code_scales, eight_signs, even_signs, fit, largest, split_signs, unpack_eight,
 };
 use crate::numbers::{half_bits, half_value};
 use crate::search::{TINY, error_weights, positive, sum_of_squares};
@@ -53,7 +53,7 @@ impl Encoding for Iq2Xxs {
     }
 
     fn encode(&self, source: &[f32], row_length: usize, importance: Importance<'_>, out: &mut [u8]) -> Result<()> {
-        encode_lattice_blocks(self, source, row_length, importance, out, encode_block)
+        encode(self, source, row_length, importance, out)
     }
 
     fn decode(&self, source: &[u8], out: &mut [f32]) -> Result<()> {
@@ -65,35 +65,37 @@ impl Encoding for Iq2Xxs {
     }
 }
 
-#[inline(always)]
-fn encode_block(x: &[f32; ELEMENTS], importance: Option<&[f32; ELEMENTS]>, out: &mut [u8; BYTES]) -> Option<()> {
-    let variance = sum_of_squares(x) / ELEMENTS as f32;
-    let mut scales = [0.0f32; GROUPS];
-    let mut words = [[0u32; 2]; GROUPS];
-    for (g, x) in x.as_chunks::<GROUP>().0.iter().enumerate() {
-        let weights = error_weights(x, &importance?.as_chunks().0[g], variance);
-        let (mut x, mut signs) = split_signs::<GROUP, { GROUP / 8 }>(x);
-        even_signs(&mut x, &weights, &mut signs);
-        let Some(fit) = fit_group(x, weights)? else { continue };
-        if fit.scale < 0.0 {
-            signs = signs.map(|s| !s & 127);
+impl EncodeWeighted<ELEMENTS, BYTES> for Iq2Xxs {
+    #[inline(always)]
+    fn encode_block(x: &[f32; ELEMENTS], importance: Option<&[f32; ELEMENTS]>, out: &mut [u8; BYTES]) -> Option<()> {
+        let variance = sum_of_squares(x) / ELEMENTS as f32;
+        let mut scales = [0.0f32; GROUPS];
+        let mut words = [[0u32; 2]; GROUPS];
+        for (g, x) in x.as_chunks::<GROUP>().0.iter().enumerate() {
+            let weights = error_weights(x, &importance?.as_chunks().0[g], variance);
+            let (mut x, mut signs) = split_signs::<GROUP, { GROUP / 8 }>(x);
+            even_signs(&mut x, &weights, &mut signs);
+            let Some(fit) = fit_group(x, weights)? else { continue };
+            if fit.scale < 0.0 {
+                signs = signs.map(|s| !s & 127);
+            }
+            scales[g] = fit.scale.abs();
+            for k in 0..GROUP / 8 {
+                words[g][0] |= u32::from(fit.points[k]) << (8 * k);
+                words[g][1] |= u32::from(signs[k]) << (7 * k);
+            }
         }
-        scales[g] = fit.scale.abs();
-        for k in 0..GROUP / 8 {
-            words[g][0] |= u32::from(fit.points[k]) << (8 * k);
-            words[g][1] |= u32::from(signs[k]) << (7 * k);
+        let (step, codes) = code_scales(&scales, 31.0, 15);
+        out.fill(0);
+        if step != 0.0 {
+            out[..2].copy_from_slice(&half_bits(step).to_le_bytes());
+            for ((bytes, words), code) in out[2..].as_chunks_mut::<8>().0.iter_mut().zip(words).zip(codes) {
+                bytes[..4].copy_from_slice(&words[0].to_le_bytes());
+                bytes[4..].copy_from_slice(&(words[1] | u32::from(code) << 28).to_le_bytes());
+            }
         }
+        Some(())
     }
-    let (step, codes) = code_scales(&scales, 31.0, 15);
-    out.fill(0);
-    if step != 0.0 {
-        out[..2].copy_from_slice(&half_bits(step).to_le_bytes());
-        for ((bytes, words), code) in out[2..].as_chunks_mut::<8>().0.iter_mut().zip(words).zip(codes) {
-            bytes[..4].copy_from_slice(&words[0].to_le_bytes());
-            bytes[4..].copy_from_slice(&(words[1] | u32::from(code) << 28).to_le_bytes());
-        }
-    }
-    Some(())
 }
 
 /// Scale and points of a group; `Some(None)` where there is nothing to store.

@@ -15,8 +15,9 @@ use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
 use crate::blocks::{decode_blocks, validate_scales};
 use crate::codebooks::iq3::levels;
 use crate::codebooks::iq3_s::POINTS;
+use crate::iq_blocks::{EncodeWeighted, encode};
 use crate::iq_lattice::Lattice;
-use crate::iq_search::{Candidates, ELEMENTS, Group, Refit, code_scales, encode_lattice_blocks, fit, largest, split_signs, unpack_eight};
+use crate::iq_search::{Candidates, ELEMENTS, Group, Refit, code_scales, fit, largest, split_signs, unpack_eight};
 use crate::numbers::{half_bits, half_value};
 use crate::search::{error_weights, sum_of_squares};
 
@@ -52,7 +53,7 @@ impl Encoding for Iq3S {
     }
 
     fn encode(&self, source: &[f32], row_length: usize, importance: Importance<'_>, out: &mut [u8]) -> Result<()> {
-        encode_lattice_blocks(self, source, row_length, importance, out, encode_block)
+        encode(self, source, row_length, importance, out)
     }
 
     fn decode(&self, source: &[u8], out: &mut [f32]) -> Result<()> {
@@ -64,46 +65,48 @@ impl Encoding for Iq3S {
     }
 }
 
-#[inline(always)]
-fn encode_block(x: &[f32; ELEMENTS], importance: Option<&[f32; ELEMENTS]>, out: &mut [u8; BYTES]) -> Option<()> {
-    let variance = 2.0 * sum_of_squares(x) / ELEMENTS as f32;
-    let mut scales = [0.0f32; GROUPS];
-    out.fill(0);
-    // Where points and signs of the next group go. In the reference implementation a group of
-    // zeros takes no room, so that those behind it move up (and are decoded to the wrong weights);
-    // the bytes are to be the same.
-    let mut stored = 0;
-    for (g, x) in x.as_chunks::<GROUP>().0.iter().enumerate() {
-        let weights = match importance {
-            Some(importance) => error_weights(x, &importance.as_chunks().0[g], variance),
-            None => x.map(|v| v * v),
-        };
-        let (x, mut signs) = split_signs::<GROUP, { GROUP / 8 }>(x);
-        let largest = largest(&x);
-        if largest == 0.0 {
-            continue;
+impl EncodeWeighted<ELEMENTS, BYTES> for Iq3S {
+    #[inline(always)]
+    fn encode_block(x: &[f32; ELEMENTS], importance: Option<&[f32; ELEMENTS]>, out: &mut [u8; BYTES]) -> Option<()> {
+        let variance = 2.0 * sum_of_squares(x) / ELEMENTS as f32;
+        let mut scales = [0.0f32; GROUPS];
+        out.fill(0);
+        // Where points and signs of the next group go. In the reference implementation a group of
+        // zeros takes no room, so that those behind it move up (and are decoded to the wrong weights);
+        // the bytes are to be the same.
+        let mut stored = 0;
+        for (g, x) in x.as_chunks::<GROUP>().0.iter().enumerate() {
+            let weights = match importance {
+                Some(importance) => error_weights(x, &importance.as_chunks().0[g], variance),
+                None => x.map(|v| v * v),
+            };
+            let (x, mut signs) = split_signs::<GROUP, { GROUP / 8 }>(x);
+            let largest = largest(&x);
+            if largest == 0.0 {
+                continue;
+            }
+            let group = Group { x, weights, roots: weights.map(f32::sqrt) };
+            let fit = fit::<GROUP, 8, 4, 3, 8>(&LATTICE, &group, CANDIDATES, largest / 15.0, largest)?;
+            if fit.scale < 0.0 {
+                signs = signs.map(|s| !s);
+            }
+            scales[g] = fit.scale.abs();
+            for (k, point) in fit.points.iter().enumerate() {
+                out[2 + 8 * stored + k] = (point & 255) as u8;
+                out[66 + g] |= ((point >> 8) as u8) << k;
+            }
+            out[74 + 4 * stored..][..4].copy_from_slice(&signs);
+            stored += 1;
         }
-        let group = Group { x, weights, roots: weights.map(f32::sqrt) };
-        let fit = fit::<GROUP, 8, 4, 3, 8>(&LATTICE, &group, CANDIDATES, largest / 15.0, largest)?;
-        if fit.scale < 0.0 {
-            signs = signs.map(|s| !s);
+        let (step, codes) = code_scales(&scales, 31.0, 15);
+        if step != 0.0 {
+            out[..2].copy_from_slice(&half_bits(step * STRETCH).to_le_bytes());
+            for (byte, pair) in out[106..].iter_mut().zip(codes.as_chunks::<2>().0) {
+                *byte = pair[0] | pair[1] << 4;
+            }
         }
-        scales[g] = fit.scale.abs();
-        for (k, point) in fit.points.iter().enumerate() {
-            out[2 + 8 * stored + k] = (point & 255) as u8;
-            out[66 + g] |= ((point >> 8) as u8) << k;
-        }
-        out[74 + 4 * stored..][..4].copy_from_slice(&signs);
-        stored += 1;
+        Some(())
     }
-    let (step, codes) = code_scales(&scales, 31.0, 15);
-    if step != 0.0 {
-        out[..2].copy_from_slice(&half_bits(step * STRETCH).to_le_bytes());
-        for (byte, pair) in out[106..].iter_mut().zip(codes.as_chunks::<2>().0) {
-            *byte = pair[0] | pair[1] << 4;
-        }
-    }
-    Some(())
 }
 
 fn decode_block(block: &[u8; BYTES], out: &mut [f32; ELEMENTS]) {

@@ -16,11 +16,9 @@ use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
 use crate::blocks::{decode_blocks, validate_scales};
 use crate::codebooks::iq3::levels;
 use crate::codebooks::iq3_xxs::POINTS;
+use crate::iq_blocks::{EncodeWeighted, encode};
 use crate::iq_lattice::Lattice;
-use crate::iq_search::{
-    Candidates, ELEMENTS, Group, Refit, code_scales, eight_signs, encode_lattice_blocks, even_signs, fit, largest, split_signs,
-    unpack_eight,
-};
+use crate::iq_search::{Candidates, ELEMENTS, Group, Refit, code_scales, eight_signs, even_signs, fit, largest, split_signs, unpack_eight};
 use crate::numbers::{half_bits, half_value};
 use crate::search::{error_weights, sum_of_squares};
 
@@ -62,7 +60,7 @@ impl Encoding for Iq3Xxs {
     }
 
     fn encode(&self, source: &[f32], row_length: usize, importance: Importance<'_>, out: &mut [u8]) -> Result<()> {
-        encode_lattice_blocks(self, source, row_length, importance, out, encode_block)
+        encode(self, source, row_length, importance, out)
     }
 
     fn decode(&self, source: &[u8], out: &mut [f32]) -> Result<()> {
@@ -74,43 +72,45 @@ impl Encoding for Iq3Xxs {
     }
 }
 
-#[inline(always)]
-fn encode_block(x: &[f32; ELEMENTS], importance: Option<&[f32; ELEMENTS]>, out: &mut [u8; BYTES]) -> Option<()> {
-    let variance = 2.0 * sum_of_squares(x) / ELEMENTS as f32;
-    let mut scales = [0.0f32; GROUPS];
-    let mut points = [[0u8; 8]; GROUPS];
-    let mut words = [0u32; GROUPS];
-    for (g, x) in x.as_chunks::<GROUP>().0.iter().enumerate() {
-        let weights = match importance {
-            Some(importance) => error_weights(x, &importance.as_chunks().0[g], variance),
-            None => x.map(|v| v * v),
-        };
-        let (mut x, mut signs) = split_signs::<GROUP, { GROUP / 8 }>(x);
-        even_signs(&mut x, &weights, &mut signs);
-        let largest = largest(&x);
-        if largest < SMALLEST {
-            continue;
+impl EncodeWeighted<ELEMENTS, BYTES> for Iq3Xxs {
+    #[inline(always)]
+    fn encode_block(x: &[f32; ELEMENTS], importance: Option<&[f32; ELEMENTS]>, out: &mut [u8; BYTES]) -> Option<()> {
+        let variance = 2.0 * sum_of_squares(x) / ELEMENTS as f32;
+        let mut scales = [0.0f32; GROUPS];
+        let mut points = [[0u8; 8]; GROUPS];
+        let mut words = [0u32; GROUPS];
+        for (g, x) in x.as_chunks::<GROUP>().0.iter().enumerate() {
+            let weights = match importance {
+                Some(importance) => error_weights(x, &importance.as_chunks().0[g], variance),
+                None => x.map(|v| v * v),
+            };
+            let (mut x, mut signs) = split_signs::<GROUP, { GROUP / 8 }>(x);
+            even_signs(&mut x, &weights, &mut signs);
+            let largest = largest(&x);
+            if largest < SMALLEST {
+                continue;
+            }
+            let group = Group { x, weights, roots: weights.map(f32::sqrt) };
+            let fit = fit::<GROUP, 8, 4, 3, 8>(&LATTICE, &group, CANDIDATES, largest / 15.0, largest)?;
+            if fit.scale < 0.0 {
+                signs = signs.map(|s| !s & 127);
+            }
+            scales[g] = fit.scale.abs();
+            points[g] = fit.points.map(|p| p as u8);
+            words[g] = signs.iter().rev().fold(0, |word, &s| word << 7 | u32::from(s));
         }
-        let group = Group { x, weights, roots: weights.map(f32::sqrt) };
-        let fit = fit::<GROUP, 8, 4, 3, 8>(&LATTICE, &group, CANDIDATES, largest / 15.0, largest)?;
-        if fit.scale < 0.0 {
-            signs = signs.map(|s| !s & 127);
+        let (step, codes) = code_scales(&scales, 31.0, 15);
+        out.fill(0);
+        if step != 0.0 {
+            out[..2].copy_from_slice(&half_bits(step * STRETCH).to_le_bytes());
+            let (packed, packed_words) = out[2..].split_at_mut(64);
+            packed.as_chunks_mut::<8>().0.copy_from_slice(&points);
+            for ((bytes, word), code) in packed_words.as_chunks_mut::<4>().0.iter_mut().zip(words).zip(codes) {
+                *bytes = (word | u32::from(code) << 28).to_le_bytes();
+            }
         }
-        scales[g] = fit.scale.abs();
-        points[g] = fit.points.map(|p| p as u8);
-        words[g] = signs.iter().rev().fold(0, |word, &s| word << 7 | u32::from(s));
+        Some(())
     }
-    let (step, codes) = code_scales(&scales, 31.0, 15);
-    out.fill(0);
-    if step != 0.0 {
-        out[..2].copy_from_slice(&half_bits(step * STRETCH).to_le_bytes());
-        let (packed, packed_words) = out[2..].split_at_mut(64);
-        packed.as_chunks_mut::<8>().0.copy_from_slice(&points);
-        for ((bytes, word), code) in packed_words.as_chunks_mut::<4>().0.iter_mut().zip(words).zip(codes) {
-            *bytes = (word | u32::from(code) << 28).to_le_bytes();
-        }
-    }
-    Some(())
 }
 
 fn decode_block(block: &[u8; BYTES], out: &mut [f32; ELEMENTS]) {

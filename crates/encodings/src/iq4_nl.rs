@@ -9,7 +9,8 @@
 
 use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
 
-use crate::blocks::{decode_blocks, encode_blocks, validate_scales};
+use crate::blocks::{decode_blocks, validate_scales};
+use crate::iq_blocks::{EncodeWeighted, encode};
 use crate::iq4_levels::{GROUP, code, pack, scale, unpack, weights};
 use crate::numbers::{half_bits, half_value};
 use crate::search::{TINY, extreme, sum_of_squares};
@@ -38,7 +39,7 @@ impl Encoding for Iq4Nl {
     }
 
     fn encode(&self, source: &[f32], row_length: usize, importance: Importance<'_>, out: &mut [u8]) -> Result<()> {
-        encode_blocks(self, source, row_length, importance, out, encode_block)
+        encode(self, source, row_length, importance, out)
     }
 
     fn decode(&self, source: &[u8], out: &mut [f32]) -> Result<()> {
@@ -53,12 +54,16 @@ impl Encoding for Iq4Nl {
     }
 }
 
-fn encode_block(x: &[f32; GROUP], importance: Option<&[f32; GROUP]>, out: &mut [u8; BYTES]) {
-    let variance = sum_of_squares(x) * (2.0 / GROUP as f32);
-    let (extreme, magnitude) = extreme(x);
-    let scale = if magnitude < TINY { 0.0 } else { scale(x, &weights(x, importance, variance), extreme) };
-    let inverse = if scale != 0.0 { 1.0 / scale } else { 0.0 };
-    let [low, high, packed @ ..] = out;
-    [*low, *high] = half_bits(scale).to_le_bytes();
-    pack(&x.map(|v| code(inverse * v)), packed);
+impl EncodeWeighted<GROUP, BYTES> for Iq4Nl {
+    #[inline(always)]
+    fn encode_block(x: &[f32; GROUP], importance: Option<&[f32; GROUP]>, out: &mut [u8; BYTES]) -> Option<()> {
+        let variance = sum_of_squares(x) * (2.0 / GROUP as f32);
+        let (extreme, magnitude) = extreme(x);
+        let scale = if magnitude < TINY { 0.0 } else { scale(x, &weights(x, importance, variance), extreme) };
+        let inverse = if scale != 0.0 { 1.0 / scale } else { 0.0 };
+        let [low, high, packed @ ..] = out;
+        [*low, *high] = half_bits(scale).to_le_bytes();
+        pack(&x.map(|v| code(inverse * v)), packed);
+        Some(())
+    }
 }

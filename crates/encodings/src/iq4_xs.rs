@@ -10,7 +10,8 @@
 
 use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
 
-use crate::blocks::{decode_blocks, encode_blocks, validate_scales};
+use crate::blocks::{decode_blocks, validate_scales};
+use crate::iq_blocks::{EncodeWeighted, encode};
 use crate::iq4_levels::{GROUP, code, pack, scale, unpack, weights};
 use crate::numbers::{half_bits, half_value};
 use crate::search::{TINY, extreme, nearest, sum_of_squares};
@@ -41,7 +42,7 @@ impl Encoding for Iq4Xs {
     }
 
     fn encode(&self, source: &[f32], row_length: usize, importance: Importance<'_>, out: &mut [u8]) -> Result<()> {
-        encode_blocks(self, source, row_length, importance, out, encode_block)
+        encode(self, source, row_length, importance, out)
     }
 
     fn decode(&self, source: &[u8], out: &mut [f32]) -> Result<()> {
@@ -53,35 +54,39 @@ impl Encoding for Iq4Xs {
     }
 }
 
-fn encode_block(x: &[f32; ELEMENTS], importance: Option<&[f32; ELEMENTS]>, out: &mut [u8; BYTES]) {
-    let variance = sum_of_squares(x) * (2.0 / ELEMENTS as f32);
-    let groups = x.as_chunks::<GROUP>().0;
-    let mut scales = [0.0f32; GROUPS];
-    let mut largest = 0.0f32;
-    for (g, x) in groups.iter().enumerate() {
-        let (extreme, magnitude) = extreme(x);
-        if magnitude < TINY {
-            continue;
+impl EncodeWeighted<ELEMENTS, BYTES> for Iq4Xs {
+    #[inline(always)]
+    fn encode_block(x: &[f32; ELEMENTS], importance: Option<&[f32; ELEMENTS]>, out: &mut [u8; BYTES]) -> Option<()> {
+        let variance = sum_of_squares(x) * (2.0 / ELEMENTS as f32);
+        let groups = x.as_chunks::<GROUP>().0;
+        let mut scales = [0.0f32; GROUPS];
+        let mut largest = 0.0f32;
+        for (g, x) in groups.iter().enumerate() {
+            let (extreme, magnitude) = extreme(x);
+            if magnitude < TINY {
+                continue;
+            }
+            let importance = importance.map(|columns| &columns.as_chunks::<GROUP>().0[g]);
+            scales[g] = scale(x, &weights(x, importance, variance), extreme);
+            if scales[g].abs() > largest.abs() {
+                largest = scales[g];
+            }
         }
-        let importance = importance.map(|columns| &columns.as_chunks::<GROUP>().0[g]);
-        scales[g] = scale(x, &weights(x, importance, variance), extreme);
-        if scales[g].abs() > largest.abs() {
-            largest = scales[g];
+        let step = -largest / 32.0;
+        let inverse = if step != 0.0 { 1.0 / step } else { 0.0 };
+        out.fill(0);
+        out[..2].copy_from_slice(&half_bits(step).to_le_bytes());
+        let (head, packed) = out.split_at_mut(8);
+        for (g, (x, packed)) in groups.iter().zip(packed.as_chunks_mut().0).enumerate() {
+            let l = nearest(inverse * scales[g]).clamp(-32, 31);
+            let group_scale = step * l as f32;
+            let group_inverse = if group_scale != 0.0 { 1.0 / group_scale } else { 0.0 };
+            pack(&x.map(|v| code(group_inverse * v)), packed);
+            let bits = (l + 32) as u8;
+            head[2 + g / 4] |= (bits >> 4) << (2 * (g % 4));
+            head[4 + g / 2] |= (bits & 15) << (4 * (g % 2));
         }
-    }
-    let step = -largest / 32.0;
-    let inverse = if step != 0.0 { 1.0 / step } else { 0.0 };
-    out.fill(0);
-    out[..2].copy_from_slice(&half_bits(step).to_le_bytes());
-    let (head, packed) = out.split_at_mut(8);
-    for (g, (x, packed)) in groups.iter().zip(packed.as_chunks_mut().0).enumerate() {
-        let l = nearest(inverse * scales[g]).clamp(-32, 31);
-        let group_scale = step * l as f32;
-        let group_inverse = if group_scale != 0.0 { 1.0 / group_scale } else { 0.0 };
-        pack(&x.map(|v| code(group_inverse * v)), packed);
-        let bits = (l + 32) as u8;
-        head[2 + g / 4] |= (bits >> 4) << (2 * (g % 4));
-        head[4 + g / 2] |= (bits & 15) << (4 * (g % 2));
+        Some(())
     }
 }
 

@@ -6,9 +6,6 @@
 //! are no lattice points are moved to near ones, and the scale is refitted to the points by
 //! weighted least squares. Float operations and their order are part of the format.
 
-use gravure_core::{Encoding, Error, Importance, Result};
-
-use crate::blocks::encode_blocks;
 use crate::iq_lattice::{Errors, Lattice};
 use crate::search::nearest;
 
@@ -51,25 +48,6 @@ pub(crate) struct Group<const N: usize> {
 pub(crate) struct Fit<const V: usize> {
     pub(crate) scale: f32,
     pub(crate) points: [u16; V],
-}
-
-/// Encodes blocks of 256; `block` gives up where sums leave the range of floats.
-pub(crate) fn encode_lattice_blocks<const B: usize>(
-    encoding: &dyn Encoding,
-    source: &[f32],
-    row_length: usize,
-    importance: Importance<'_>,
-    out: &mut [u8],
-    block: impl Fn(&[f32; ELEMENTS], Option<&[f32; ELEMENTS]>, &mut [u8; B]) -> Option<()>,
-) -> Result<()> {
-    let failed = std::cell::Cell::new(false);
-    encode_blocks(encoding, source, row_length, importance, out, |x, importance, out| {
-        failed.set(failed.get() | block(x, importance, out).is_none());
-    })?;
-    if failed.get() {
-        return Err(Error::input(format!("weights or importance are too large (or importance is negative) for {}", encoding.id())));
-    }
-    Ok(())
 }
 
 /// The weights without signs, and the signs: bit `i` is set where weight `i` of eight is negative.
@@ -128,6 +106,24 @@ fn errors<const D: usize, const LEVELS: usize>(x: &[f32; D], weights: &[f32; D],
     })
 }
 
+/// Projections of a group on its points: with the weights, and with themselves.
+#[inline(always)]
+fn projections<const N: usize, const V: usize, const D: usize, const BITS: u32, const LEVELS: usize>(
+    lattice: &Lattice<D, BITS, LEVELS>,
+    group: &Group<N>,
+    points: &[u16; V],
+) -> (f32, f32) {
+    let (mut with_x, mut with_level) = (0.0f32, 0.0f32);
+    for (k, &point) in points.iter().enumerate() {
+        for (i, &level) in lattice.point(point).iter().enumerate() {
+            let (w, x, q) = (group.weights[D * k + i], group.x[D * k + i], f32::from(2 * level + 1));
+            with_x += w * x * q;
+            with_level += w * q * q;
+        }
+    }
+    (with_x, with_level)
+}
+
 /// Finds the best scale and points of a group. `start` is the scale that is kept where no candidate
 /// is any better, `range` the weight that the plain candidate puts on the highest level.
 #[inline(always)]
@@ -140,17 +136,6 @@ pub(crate) fn fit<const N: usize, const V: usize, const D: usize, const BITS: u3
 ) -> Option<Fit<V>> {
     let x = group.x.as_chunks::<D>().0;
     let roots = group.roots.as_chunks::<D>().0;
-    let sums = |points: &[u16; V]| {
-        let (mut with_x, mut with_level) = (0.0f32, 0.0f32);
-        for (k, &point) in points.iter().enumerate() {
-            for (i, &level) in lattice.point(point).iter().enumerate() {
-                let (w, x, q) = (group.weights[D * k + i], group.x[D * k + i], f32::from(2 * level + 1));
-                with_x += w * x * q;
-                with_level += w * q * q;
-            }
-        }
-        (with_x, with_level)
-    };
     let top = (2 * LEVELS - 1) as f32;
     let (mut scale, mut best) = (start, 0.0f32);
     let mut points = [0u16; V];
@@ -166,7 +151,7 @@ pub(crate) fn fit<const N: usize, const V: usize, const D: usize, const BITS: u3
             candidate[k] = point;
             candidate_moved[k] = !exact;
         }
-        let (with_x, with_level) = sums(&candidate);
+        let (with_x, with_level) = projections(lattice, group, &candidate);
         if with_level > 0.0 && with_x * with_x > best * with_level {
             scale = with_x / with_level;
             best = scale * with_x;
@@ -183,7 +168,7 @@ pub(crate) fn fit<const N: usize, const V: usize, const D: usize, const BITS: u3
                 points[k] = lattice.find(&levels, || errors(&x[k], &roots[k], scale))?.0;
             }
         }
-        let (with_x, with_level) = sums(&points);
+        let (with_x, with_level) = projections(lattice, group, &points);
         if with_level > 0.0 {
             scale = with_x / with_level;
         }

@@ -28,6 +28,7 @@ mod iq3_xxs;
 mod iq4_levels;
 mod iq4_nl;
 mod iq4_xs;
+mod iq_blocks;
 mod iq_lattice;
 mod iq_search;
 mod lanes;

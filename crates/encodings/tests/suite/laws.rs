@@ -12,6 +12,7 @@ const SHARED: &[&str] = &[
     "codebooks",
     "iq1_search",
     "iq4_levels",
+    "iq_blocks",
     "iq_lattice",
     "iq_search",
     "lanes",
