@@ -23,8 +23,9 @@ MIXTURES = """q1_0 q2_0 q4_0 q4_1 mxfp4_moe q5_0 q5_1 iq2_xxs iq2_xs iq2_s iq2_m
 iq3_m iq3_xs q3_k_s q3_k_m q3_k_l iq4_nl iq4_xs q4_k_s q4_k_m q5_k_s q5_k_m q6_k q8_0 f16 bf16 f32 copy""".split()
 QUICK = ["q4_k_m", "q3_k_m", "iq3_xxs", "iq4_xs", "q8_0", "mxfp4_moe", "copy"]
 
-# Metadata that may differ: none so far. Keys of provenance (digests, tool name) would go here.
-ALLOWED = set()
+# Metadata that may differ. From a GGUF none does. From a Hugging Face folder: the reference converter leaves away
+# whether the tokenizer adds a first and a last token, and engines then guess from the kind of vocabulary.
+ALLOWED = {"gguf": set(), "hf": {"tokenizer.ggml.add_bos_token", "tokenizer.ggml.add_eos_token"}}
 
 # What the peer's refusal says, and what ours must say.
 REASONS = [
@@ -126,8 +127,8 @@ def run(command, target):
     return result
 
 
-def differences(peer, ours):
-    """What differs, one line each."""
+def differences(peer, ours, allowed):
+    """What differs, one line each. `allowed` are metadata keys that may."""
     if "refused" in peer:
         if "refused" not in ours:
             # A crash is no decision: whatever we do instead is better.
@@ -147,7 +148,7 @@ def differences(peer, ours):
     found = []
     for number, (p, o) in enumerate(zip(peer["files"], ours["files"])):
         place = f"file {number + 1}: " if len(peer["files"]) > 1 else ""
-        keep = lambda pairs: [pair for pair in pairs if pair[0] not in ALLOWED]
+        keep = lambda pairs: [pair for pair in pairs if pair[0] not in allowed]
         if keep(p["metadata"]) != keep(o["metadata"]):
             theirs, mine = {k: v for k, *v in keep(p["metadata"])}, {k: v for k, *v in keep(o["metadata"])}
             for key in dict.fromkeys([*theirs, *mine]):
@@ -271,7 +272,7 @@ def execute(args, models, case, number):
         cached.write_text(json.dumps(peer))
     target = args.work / f"ours-{number}.gguf"
     ours = run([args.gravure, "quantize", ours_source, "-o", target, "--type", case.mixture, *importance, *flags, "--threads", str(1 + number % 3)], target)
-    found = differences(peer, ours)
+    found = differences(peer, ours, ALLOWED["hf" if isinstance(source, tuple) else "gguf"])
     whole = "files" in peer and "files" in ours and [f["file"] for f in peer["files"]] == [f["file"] for f in ours["files"]]
     return found, whole, "refused" in peer
 
