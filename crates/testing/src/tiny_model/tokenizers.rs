@@ -46,6 +46,7 @@ pub(super) fn write(design: &str, config: &Map<String, Value>, folder: &Path) ->
 /// Whose special tokens and rule for splitting text a byte-level tokenizer has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Dialect {
+    /// Words of the vocabulary are taken whole, whatever the merges say.
     Llama3,
     /// One digit at a time; `<|endoftext|>` ends a text.
     Qwen,
@@ -70,6 +71,7 @@ fn byte_level(dialect: Dialect, vocabulary: usize, folder: &Path) -> Result<()> 
     vocab.retain(|_, id| id.as_u64().is_some_and(|id| id < vocabulary as u64));
     let merges = tokenizer.pointer_mut("/model/merges").and_then(Value::as_array_mut).ok_or_else(broken)?;
     merges.truncate(vocabulary.saturating_sub(258));
+    tokenizer["model"]["ignore_merges"] = json!(dialect == Dialect::Llama3);
     if dialect == Dialect::Gpt2 {
         tokenizer["pre_tokenizer"] = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
     }
