@@ -67,10 +67,6 @@ impl Trie {
         self.prefixes(bytes, |length, value| out = Some((length, value)));
         out
     }
-
-    pub(crate) fn heap_bytes(&self) -> usize {
-        self.nodes.capacity() * size_of::<Node>() + self.nodes.iter().map(|node| node.children.capacity() * 8).sum::<usize>()
-    }
 }
 
 /// Added tokens of one pass, as Hugging Face cuts them out: leftmost first, of those the longest.
@@ -105,7 +101,9 @@ impl Leftmost {
             let token = &self.tokens[place as usize];
             let (mut start, mut end) = (at, at + length);
             at = end;
-            if token.single_word && (text[..start].chars().next_back().is_some_and(is_word) || text[end..].chars().next().is_some_and(is_word)) {
+            if token.single_word
+                && (text[..start].chars().next_back().is_some_and(is_word) || text[end..].chars().next().is_some_and(is_word))
+            {
                 continue;
             }
             if token.lstrip {

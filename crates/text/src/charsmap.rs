@@ -26,7 +26,7 @@ impl Charsmap {
         let wrong = |what: &str| Error::input(format!("the compiled normalization rules are damaged: {what}"));
         let (length, rest) = bytes.split_first_chunk::<4>().ok_or_else(|| wrong("too short"))?;
         let length = u32::from_le_bytes(*length) as usize;
-        if length % 4 != 0 || length > rest.len() {
+        if !length.is_multiple_of(4) || length > rest.len() {
             return Err(wrong("the trie is longer than the rules"));
         }
         let (trie, replacements) = rest.split_at(length);

@@ -29,6 +29,16 @@ pub(crate) enum Engine {
 }
 
 impl Engine {
+    /// The token that stands for what cannot be spelled.
+    pub(crate) fn unknown(&self) -> Option<u32> {
+        match self {
+            Self::Bpe(bpe) => bpe.unknown,
+            Self::Scored(scored) => scored.unknown,
+            Self::Unigram(unigram) => unigram.unknown,
+            Self::WordPiece(pieces) => pieces.unknown,
+        }
+    }
+
     /// Appends the tokens of a word. `spelled` says that its bytes are spelled as characters.
     pub(crate) fn encode(&self, vocabulary: &Vocabulary, merges: &Merges, word: &str, spelled: bool, out: &mut Vec<u32>) -> Result<()> {
         match self {

@@ -22,12 +22,14 @@ use gravure_base::{Error, Limits, Result, ResultExt};
 use serde_json::{Map, Value};
 
 use crate::json;
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{Model, Tokenizer};
 
 mod build;
 mod components;
 mod fields;
+mod old_files;
 mod roles;
+mod sentencepiece;
 mod tokenizer_json;
 
 /// The JSON files around the vocabulary.
@@ -51,10 +53,30 @@ pub fn read_folder(folder: &Path, limits: &Limits) -> Result<Option<Tokenizer>> 
         added_tokens: read_object(folder, "added_tokens.json", limits)?,
         config: read_object(folder, "config.json", limits)?,
     };
+    let model_path = folder.join("tokenizer.model");
     let mut tokenizer = if let Some(bytes) = read_file(folder, "tokenizer.json", limits)? {
         let path = folder.join("tokenizer.json");
         let raw = tokenizer_json::parse(&bytes, limits).in_file(&path)?;
         drop(bytes);
+        let mut tokenizer = build::from_tokenizer_json(raw, &side, limits).in_file(&path)?;
+        // Its merge rules are enough to tokenize; a file of scores wants the scores themselves.
+        if tokenizer.model() == Model::ScoredBpe
+            && let Some(bytes) = read_file(folder, "tokenizer.model", limits)?
+        {
+            sentencepiece::add_scores(&mut tokenizer, &bytes, &side, limits).in_file(&model_path)?;
+        }
+        tokenizer
+    } else if let Some(bytes) = read_file(folder, "tokenizer.model", limits)? {
+        sentencepiece::from_pieces(&bytes, &side, limits).in_file(&model_path)?
+    } else if let Some(vocabulary) = read_file(folder, "vocab.json", limits)? {
+        let path = folder.join("vocab.json");
+        let merges = read_file(folder, "merges.txt", limits)?
+            .ok_or_else(|| Error::input("there is no merges.txt beside vocab.json").in_file(&path))?;
+        let raw = old_files::from_merges(&vocabulary, &merges, &side, limits).in_file(&path)?;
+        build::from_tokenizer_json(raw, &side, limits).in_file(&path)?
+    } else if let Some(lines) = read_file(folder, "vocab.txt", limits)? {
+        let path = folder.join("vocab.txt");
+        let raw = old_files::from_lines(&lines, &side, limits).in_file(&path)?;
         build::from_tokenizer_json(raw, &side, limits).in_file(&path)?
     } else {
         return Ok(None);
@@ -62,6 +84,27 @@ pub fn read_folder(folder: &Path, limits: &Limits) -> Result<Option<Tokenizer>> 
     roles::add_roles(&mut tokenizer, &side).in_file(folder)?;
     tokenizer.templates = roles::chat_templates(folder, &side, limits)?;
     Ok(Some(tokenizer))
+}
+
+/// A tokenizer from the bytes of a `tokenizer.json` alone.
+///
+/// # Errors
+/// As [`read_folder`].
+pub fn from_json(bytes: &[u8], limits: &Limits) -> Result<Tokenizer> {
+    Limits::check(bytes.len() as u64, limits.header_bytes, "bytes of the file")?;
+    let side = Side::default();
+    let mut tokenizer = build::from_tokenizer_json(tokenizer_json::parse(bytes, limits)?, &side, limits)?;
+    roles::add_roles(&mut tokenizer, &side)?;
+    Ok(tokenizer)
+}
+
+/// A tokenizer from the bytes of a `tokenizer.model` alone.
+///
+/// # Errors
+/// As [`read_folder`].
+pub fn from_sentencepiece(bytes: &[u8], limits: &Limits) -> Result<Tokenizer> {
+    Limits::check(bytes.len() as u64, limits.header_bytes, "bytes of the file")?;
+    sentencepiece::from_pieces(bytes, &Side::default(), limits)
 }
 
 /// The bytes of a file in a folder; `None` where it is not there.
@@ -94,7 +137,7 @@ fn read_object(folder: &Path, name: &str, limits: &Limits) -> Result<Option<Map<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Model, SpecialToken, llama};
+    use crate::{SpecialToken, llama};
 
     fn bundled_model() -> std::path::PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/gravure-tiny")

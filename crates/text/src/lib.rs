@@ -17,7 +17,9 @@ mod merges;
 mod normalize;
 mod pipeline;
 mod pretokenizers;
+mod prove;
 mod regex;
+mod sentencepiece;
 mod split;
 mod tokenizer;
 mod unicode;
@@ -25,5 +27,6 @@ mod vocabulary;
 
 pub use encode::{Around, SpecialText};
 pub use merges::Merges;
+pub use prove::{Proof, prove};
 pub use tokenizer::{ChatTemplate, Model, Settings, SpecialToken, Tokenizer};
 pub use vocabulary::{TokenKind, Vocabulary};

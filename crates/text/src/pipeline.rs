@@ -74,17 +74,33 @@ pub(crate) enum Normalizer {
     /// SentencePiece's compiled rules.
     Charsmap(Charsmap),
     /// BERT's normalization as llama.cpp does it, down to the words.
-    BertWords { strip_accents: bool, lowercase: bool },
+    BertWords {
+        strip_accents: bool,
+        lowercase: bool,
+    },
     SentencePieceSpaces(SentencePieceSpaces),
 }
 
 /// A way of splitting text into words.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Splitter {
-    Split { pattern: Pattern, behavior: Behavior, invert: bool },
-    ByteLevel { add_prefix_space: bool, regex: Option<Regex> },
-    Metaspace { replacement: char, scheme: PrependScheme, split: bool },
-    Digits { individual: bool },
+    Split {
+        pattern: Pattern,
+        behavior: Behavior,
+        invert: bool,
+    },
+    ByteLevel {
+        add_prefix_space: bool,
+        regex: Option<Regex>,
+    },
+    Metaspace {
+        replacement: char,
+        scheme: PrependScheme,
+        split: bool,
+    },
+    Digits {
+        individual: bool,
+    },
     Punctuation(Behavior),
     /// Runs of letters and digits, runs of what is neither; the regex says so.
     Whitespace(Regex),

@@ -28,7 +28,7 @@ const O200K: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\
 const O200K_WRITTEN: &str = r"[^\r\n\p{L}\p{N}]?((?=[\p{L}])([^a-z]))*((?=[\p{L}])([^A-Z]))+(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])?|[^\r\n\p{L}\p{N}]?((?=[\p{L}])([^a-z]))+((?=[\p{L}])([^A-Z]))*(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const TEKKEN_WRITTEN: &str = r"[^\r\n\p{L}\p{N}]?((?=[\p{L}])([^a-z]))*((?=[\p{L}])([^A-Z]))+|[^\r\n\p{L}\p{N}]?((?=[\p{L}])([^a-z]))+((?=[\p{L}])([^A-Z]))*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-const DEEPSEEK_LETTERS: &str = r"\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌῐ-ΐῖ-Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]+";
+const DEEPSEEK_LETTERS: &str = r"\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌῐ-ΐῖ-Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]+";
 const DEEPSEEK_PUNCTUATION: &str = r"\s?[!-/:-~！-／：-～‘-‟　-。]+";
 const DEEPSEEK_CJK: &str = "[一-龥ࠀ-一가-퟿]+";
 const DEEPSEEK_3_WORDS: &str = r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"##;
@@ -179,6 +179,17 @@ impl PreTokenizer {
         KNOWN.iter().find(|known| known.names.contains(&name))
     }
 
+    /// Whether whitespace is only that of ASCII: `\s` is a class of the C locale in a pattern without
+    /// properties.
+    pub(crate) fn knows_ascii_spaces_only(&self) -> bool {
+        self.regexes.iter().any(|regex| regex.contains(r"\s") && !regex.contains(r"\p{"))
+    }
+
+    /// Whether combining marks are part of words.
+    pub(crate) fn joins_marks(&self) -> bool {
+        self.regexes.iter().any(|regex| regex.contains(r"\p{M}"))
+    }
+
     /// The name that is written.
     pub(crate) fn name(&self) -> &'static str {
         self.names.first().copied().unwrap_or_default()
@@ -202,6 +213,11 @@ impl PreTokenizer {
     }
 }
 
+/// Line breaks in a pattern are as good as their escapes.
+fn spelled(regex: &str) -> String {
+    regex.replace('\r', r"\r").replace('\n', r"\n").replace('\t', r"\t")
+}
+
 /// How a step is spelled in [`PreTokenizer::sources`]; `None` for a step that does not split.
 fn step(splitter: &Splitter) -> Option<String> {
     Some(match splitter {
@@ -209,7 +225,7 @@ fn step(splitter: &Splitter) -> Option<String> {
         Splitter::ByteLevel { add_prefix_space: false, regex: Some(_) } => GPT_2.to_owned(),
         // What is removed is what no alternative matches, and these regexes match everything.
         Splitter::Split { pattern: Pattern::Regex(regex), behavior: Behavior::Isolated, invert: false }
-        | Splitter::Split { pattern: Pattern::Regex(regex), behavior: Behavior::Removed, invert: true } => regex.source().to_owned(),
+        | Splitter::Split { pattern: Pattern::Regex(regex), behavior: Behavior::Removed, invert: true } => spelled(regex.source()),
         Splitter::Digits { individual: true } => r"\p{N}".to_owned(),
         Splitter::Digits { individual: false } => r"\p{N}+".to_owned(),
         Splitter::Punctuation(Behavior::Contiguous) => PUNCTUATION_CONTIGUOUS.to_owned(),
@@ -223,7 +239,11 @@ mod tests {
     use crate::regex::{Flavor, Regex};
 
     fn split(regex: &str) -> Splitter {
-        Splitter::Split { pattern: Pattern::Regex(Regex::new(regex, Flavor::Oniguruma).unwrap()), behavior: Behavior::Isolated, invert: false }
+        Splitter::Split {
+            pattern: Pattern::Regex(Regex::new(regex, Flavor::Oniguruma).unwrap()),
+            behavior: Behavior::Isolated,
+            invert: false,
+        }
     }
 
     #[test]
@@ -246,9 +266,9 @@ mod tests {
             (&[split(CL100K), bytes.clone()], true, false, "llama-bpe"),
             (&[split(CL100K), bytes.clone()], false, false, "dbrx"),
             (&[split(ONE_DIGIT), bytes.clone()], false, false, "qwen2"),
-            (&[gpt_2.clone()], false, true, "gpt-2"),
+            (std::slice::from_ref(&gpt_2), false, true, "gpt-2"),
             (&[Splitter::Digits { individual: true }, gpt_2.clone()], false, false, "smollm"),
-            (&[Splitter::Digits { individual: true }, gpt_2], false, true, "starcoder"),
+            (&[Splitter::Digits { individual: true }, gpt_2.clone()], false, true, "starcoder"),
             (&[split(TEKKEN), bytes], true, false, "tekken"),
         ];
         for (splitters, ignore_merges, clean_spaces, name) in cases {

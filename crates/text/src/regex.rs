@@ -49,19 +49,35 @@ enum Instruction {
     /// One character of a set.
     One(usize),
     /// A character of a set, repeated; as many as possible first.
-    Run { set: usize, min: u32, max: u32, possessive: bool },
+    Run {
+        set: usize,
+        min: u32,
+        max: u32,
+        possessive: bool,
+    },
     /// The first way, or else the second.
     Split(usize, usize),
     Jump(usize),
     /// The instructions up to `end` match here, or do not; nothing is consumed.
-    Look { negative: bool, end: usize },
+    Look {
+        negative: bool,
+        end: usize,
+    },
     /// The instructions up to `end` match, without a second try.
-    Atomic { end: usize },
+    Atomic {
+        end: usize,
+    },
     /// The start of the text, or of a line.
-    Start { lines: bool },
+    Start {
+        lines: bool,
+    },
     /// The end of the text, or of a line.
-    End { lines: bool },
-    WordBoundary { negative: bool },
+    End {
+        lines: bool,
+    },
+    WordBoundary {
+        negative: bool,
+    },
     Accept,
 }
 
@@ -138,9 +154,9 @@ impl Regex {
     /// # Errors
     /// `Limit` where that takes too many steps.
     pub(crate) fn match_at(&self, text: &str, at: usize) -> Result<Option<usize>> {
-        run::Run::new(self, text.as_bytes(), at).from(0, at).map_err(|run::TooManySteps| {
-            Error::limit(format!("the regex {} takes too many steps on this text", shown(&self.source)))
-        })
+        run::Run::new(self, text.as_bytes(), at)
+            .from(0, at)
+            .map_err(|run::TooManySteps| Error::limit(format!("the regex {} takes too many steps on this text", shown(&self.source))))
     }
 
     /// The next match that is not empty, from `at` on: start and end.
@@ -236,7 +252,8 @@ impl Regex {
         if max == u32::MAX && node.can_be_empty() {
             return Err(Error::unsupported(format!("the regex {} repeats something that can be empty", shown(&self.source))));
         }
-        let way = |first, second| if kind == parse::Kind::Lazy { Instruction::Split(second, first) } else { Instruction::Split(first, second) };
+        let way =
+            |first, second| if kind == parse::Kind::Lazy { Instruction::Split(second, first) } else { Instruction::Split(first, second) };
         for _ in 0..min {
             self.emit(node)?;
         }
@@ -313,7 +330,22 @@ mod tests {
 
     #[test]
     fn what_it_cannot_do_is_an_error() {
-        for regex in ["(", ")", "a{2", "[a", "*a", r"\p{Nonsense}", "(?<=a)b", r"(a)\1", "(?P<x>a)", "(a*)*", "[[:alpha:]]", r"\", "a{9999999999}", "[z-a]"] {
+        for regex in [
+            "(",
+            ")",
+            "a{2",
+            "[a",
+            "*a",
+            r"\p{Nonsense}",
+            "(?<=a)b",
+            r"(a)\1",
+            "(?P<x>a)",
+            "(a*)*",
+            "[[:alpha:]]",
+            r"\",
+            "a{9999999999}",
+            "[z-a]",
+        ] {
             assert!(Regex::new(regex, Flavor::Oniguruma).is_err(), "{regex}");
         }
         assert!(Regex::new(&"(".repeat(100_000), Flavor::Oniguruma).is_err());

@@ -35,7 +35,12 @@ impl Words {
     }
 
     /// Splits each word by what `matches` finds in it.
-    fn split(&mut self, behavior: Behavior, invert: bool, mut matches: impl FnMut(&str, &mut Vec<(Range<usize>, bool)>) -> Result<()>) -> Result<()> {
+    fn split(
+        &mut self,
+        behavior: Behavior,
+        invert: bool,
+        mut matches: impl FnMut(&str, &mut Vec<(Range<usize>, bool)>) -> Result<()>,
+    ) -> Result<()> {
         let mut out = Vec::with_capacity(self.ranges.len() * 2);
         let mut found = Vec::new();
         for range in &self.ranges {

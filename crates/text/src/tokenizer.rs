@@ -12,7 +12,7 @@ use gravure_base::{Error, Result};
 
 use crate::merges::Merges;
 use crate::pipeline::Pipeline;
-use crate::vocabulary::{TokenKind, Vocabulary};
+use crate::vocabulary::Vocabulary;
 
 /// How a tokenizer finds the tokens of a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -187,10 +187,5 @@ impl Tokenizer {
         let hex = text.strip_prefix("<0x")?.strip_suffix('>')?;
         let digits = hex.len() == 2 && hex.bytes().all(|b| b.is_ascii_hexdigit());
         digits.then(|| u8::from_str_radix(hex, 16).ok()).flatten()
-    }
-
-    /// Whether the kind makes a token one that is matched whole in the text.
-    pub(crate) fn is_matched_whole(kind: TokenKind) -> bool {
-        matches!(kind, TokenKind::Control | TokenKind::UserDefined | TokenKind::Unknown)
     }
 }

@@ -67,7 +67,11 @@ impl Bpe {
         }
         let mut ids = Vec::with_capacity(word.len());
         self.first_symbols(vocabulary, merges, word, spelled, &mut ids);
-        if ids.len() <= FEW { merge_few(merges, &mut ids) } else { merge_many(merges, &mut ids) }
+        if ids.len() <= FEW {
+            merge_few(merges, &mut ids)
+        } else {
+            merge_many(merges, &mut ids)
+        }
         for id in ids {
             if merges.is_token(id) && id != BARRIER {
                 out.push(id);
@@ -200,7 +204,9 @@ fn merge_many(merges: &Merges, ids: &mut Vec<u32>) {
                 heap.push(Reverse((rank, at)));
             }
         }
-        if previous[at] != NONE && let Some((rank, _)) = merges.find(ids[previous[at]], merged) {
+        if previous[at] != NONE
+            && let Some((rank, _)) = merges.find(ids[previous[at]], merged)
+        {
             heap.push(Reverse((rank, previous[at])));
         }
     }

@@ -11,7 +11,7 @@ const PENALTY: f64 = 10.0;
 /// The parameters.
 #[derive(Debug, Clone)]
 pub(crate) struct Unigram {
-    unknown: Option<u32>,
+    pub(super) unknown: Option<u32>,
     /// Tokens of the bytes of what is unknown.
     fallback: Option<Box<[u32; 256]>>,
     /// Bytes of the longest token.
@@ -22,7 +22,12 @@ pub(crate) struct Unigram {
 }
 
 impl Unigram {
-    pub(crate) fn new(vocabulary: &Vocabulary, unknown: Option<u32>, fallback: Option<Box<[u32; 256]>>, user_defined_is_free: bool) -> Self {
+    pub(crate) fn new(
+        vocabulary: &Vocabulary,
+        unknown: Option<u32>,
+        fallback: Option<Box<[u32; 256]>>,
+        user_defined_is_free: bool,
+    ) -> Self {
         let normal = |id: &usize| vocabulary.kinds()[*id] == TokenKind::Normal || !user_defined_is_free;
         let lowest = (0..vocabulary.len()).filter(normal).map(|id| f64::from(vocabulary.scores()[id])).fold(f64::INFINITY, f64::min);
         let longest = vocabulary.texts().map(str::len).max().unwrap_or(0);

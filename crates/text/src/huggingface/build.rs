@@ -14,13 +14,13 @@ use crate::decode::Decoder;
 use crate::engine::{self, Bpe, Engine, Symbols, Unigram, Unmatched, WordPiece};
 use crate::merges::{Merges, Repeated, UnknownParts};
 use crate::normalize;
-use crate::pipeline::{AddedToken, Cut, Normalizer, Pipeline, Splitter};
+use crate::pipeline::{AddedToken, Cut, Normalizer, Pipeline, PrependScheme, Splitter};
 use crate::tokenizer::{Model, Settings, Tokenizer};
 use crate::vocabulary::{TokenKind, Vocabulary, shown};
 
 /// Ids that a folder may leave without a token: real models pad a vocabulary to a multiple of some
 /// hundreds; a hostile `vocab_size` asks for gigabytes.
-const LARGEST_PADDING: u64 = 1 << 16;
+pub(super) const LARGEST_PADDING: u64 = 1 << 16;
 
 /// Understands the parts.
 pub(crate) fn from_tokenizer_json(raw: Raw, side: &Side, limits: &Limits) -> Result<Tokenizer> {
@@ -47,7 +47,12 @@ pub(crate) fn from_tokenizer_json(raw: Raw, side: &Side, limits: &Limits) -> Res
         other => return Err(Error::input(format!("a {other} model has no merge rules, but the file has some"))),
     };
     let engine = engine(&raw, kind, model, &vocabulary, &merges)?;
-    let settings = settings(&normalizers, &template, model);
+    let mut settings = settings(&normalizers, &template, model);
+    if model == Model::ScoredBpe {
+        let prefixes = puts_space_first(&normalizers, &splitters);
+        let stated = side.tokenizer_config.as_ref().is_some_and(|config| config.get("add_prefix_space").is_some_and(Value::is_boolean));
+        settings.add_space_prefix = Some(prefixes).filter(|prefixes| !prefixes || stated);
+    }
     for &id in template.prefix.iter().chain(&template.suffix) {
         if id as usize >= vocabulary.len() {
             return Err(Error::input(format!("the post-processor adds the token {id}, but there are only {} tokens", vocabulary.len())));
@@ -294,6 +299,12 @@ fn settings(normalizers: &[Normalizer], template: &Template, model: Model) -> Se
     out
 }
 
+/// Whether the mark of a space is put before a text.
+fn puts_space_first(normalizers: &[Normalizer], splitters: &[Splitter]) -> bool {
+    normalizers.iter().any(|n| matches!(n, Normalizer::Prepend(text) if text == "▁" || text == " "))
+        || splitters.iter().any(|s| matches!(s, Splitter::Metaspace { scheme, .. } if *scheme != PrependScheme::Never))
+}
+
 /// SentencePiece's scores from the order of the merge rules, for a source that has lost them.
 ///
 /// The rules were once derived from scores: every way of making a token from two others, best
@@ -306,7 +317,7 @@ fn scores_from_merges(tokenizer: &mut Tokenizer) {
     for id in order {
         if let Some(seen) = ranked.get_mut(id as usize).filter(|seen| !**seen) {
             *seen = true;
-            tokenizer.vocabulary.set_score(id, -(next as f32));
+            tokenizer.vocabulary.set_score(id, 0.0 - next as f32);
             next += 1;
         }
     }
@@ -314,7 +325,7 @@ fn scores_from_merges(tokenizer: &mut Tokenizer) {
         if !ranked {
             let kind = tokenizer.vocabulary.kind(id as u32);
             let score = match kind {
-                Some(TokenKind::Normal) => -(next as f32) - id as f32,
+                Some(TokenKind::Normal) => 0.0 - next as f32 - id as f32,
                 Some(TokenKind::Unused) => -10000.0,
                 Some(TokenKind::Control | TokenKind::UserDefined) => -1000.0,
                 _ => 0.0,

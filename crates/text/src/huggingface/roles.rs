@@ -49,7 +49,8 @@ pub(crate) fn add_roles(tokenizer: &mut Tokenizer, side: &Side) -> Result<()> {
     if let Some(map) = &side.special_tokens_map {
         add_named(tokenizer, map, prefix, suffix)?;
     }
-    for (role, id) in [(SpecialToken::Bos, prefix), (SpecialToken::Eos, suffix)] {
+    let unknown = tokenizer.pipeline.as_ref().and_then(|p| p.engine.unknown());
+    for (role, id) in [(SpecialToken::Bos, prefix), (SpecialToken::Eos, suffix), (SpecialToken::Unk, unknown)] {
         if let Some(id) = id {
             tokenizer.set_special(role, id)?;
         }

@@ -171,7 +171,9 @@ impl Parser {
             Kind::Greedy
         };
         match node {
-            Node::Start { .. } | Node::End { .. } | Node::WordBoundary { .. } | Node::Look { .. } => wrong("something without a width is repeated"),
+            Node::Start { .. } | Node::End { .. } | Node::WordBoundary { .. } | Node::Look { .. } => {
+                wrong("something without a width is repeated")
+            }
             node => Ok(Node::Repeat { node: Box::new(node), min, max, kind }),
         }
     }
@@ -453,5 +455,9 @@ impl Parser {
 enum Escaped {
     Char(char),
     /// Characters by trait, or where only ASCII counts by range.
-    Traits { mask: unicode::Mask, ascii: &'static [(char, char)], negative: bool },
+    Traits {
+        mask: unicode::Mask,
+        ascii: &'static [(char, char)],
+        negative: bool,
+    },
 }

@@ -144,8 +144,8 @@ impl<'a> Run<'a> {
         }
         let more = |at: usize| u32::from(self.text.get(position + at).copied().unwrap_or(0) & 0x3f);
         let (code, width) = match first {
-            ..0xe0 => (u32::from(first & 0x1f) << 6 | more(1), 2),
-            ..0xf0 => (u32::from(first & 0xf) << 12 | more(1) << 6 | more(2), 3),
+            0x80..0xe0 => (u32::from(first & 0x1f) << 6 | more(1), 2),
+            0xe0..0xf0 => (u32::from(first & 0xf) << 12 | more(1) << 6 | more(2), 3),
             _ => (u32::from(first & 7) << 18 | more(1) << 12 | more(2) << 6 | more(3), 4),
         };
         Some((char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), width))
