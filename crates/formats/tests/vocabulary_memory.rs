@@ -41,7 +41,7 @@ fn write_sample(path: &std::path::Path) {
 
 fn model(metadata: Metadata) -> Model {
     Model {
-        source: Source { format: "gguf", detail: String::new(), path: PathBuf::new(), files: Vec::new() },
+        source: Source { format: "gguf", detail: String::new(), path: PathBuf::new(), files: Vec::new(), file_tensors: Vec::new() },
         architecture_id: None,
         architecture: None,
         naming: Naming::Neutral,
@@ -66,7 +66,7 @@ fn package_and_write(model: &Model, path: &std::path::Path) {
         chunks: &Nothing,
     };
     let request =
-        WriteRequest { path: path.to_owned(), storage: Arc::new(Disk), fingerprint: None, max_file_bytes: None, max_file_tensors: None };
+        WriteRequest { path: path.to_owned(), storage: Arc::new(Disk), fingerprint: None, max_file_bytes: None, max_file_tensors: None, file_tensors: Vec::new() };
     Gguf.write(&package, &request).unwrap();
 }
 

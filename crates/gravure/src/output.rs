@@ -1,9 +1,10 @@
 //! Checks before any work is done: may this output be written, and is there room?
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use gravure_base::{Error, ErrorKind, Result, Sha256, Storage};
-use gravure_core::{Format, Model, WriteRequest};
+use gravure_core::{Format, Model, Plan, WriteRequest};
 
 use crate::catalog;
 
@@ -35,17 +36,46 @@ pub(crate) fn target_format(target: &Path, named: Option<&str>) -> Result<&'stat
     by_extension.or_else(|| catalog().formats.first().copied()).ok_or_else(|| Error::bug("no format is registered"))
 }
 
-pub(crate) fn write_request(target: &Path, storage: std::sync::Arc<dyn Storage>, split: Split, model: &Model) -> WriteRequest {
+/// `plan` is of tensors of `model`, which is as it was read.
+pub(crate) fn write_request(target: &Path, storage: std::sync::Arc<dyn Storage>, split: Split, model: &Model, plan: &Plan) -> WriteRequest {
+    let file_tensors = if split == Split::Keep { kept_split(model, plan) } else { Vec::new() };
     let (max_file_bytes, max_file_tensors) = match split {
         Split::Single => (None, None),
         Split::MaxBytes(bytes) => (Some(bytes), None),
         Split::MaxTensors(count) => (None, Some(count)),
-        Split::Keep => {
+        // The source's files do not say which tensors they hold: as many files, of about the same length.
+        Split::Keep if file_tensors.is_empty() => {
             let files = model.source.files.len() as u64;
             (None, (files > 1).then(|| (model.tensors.len() as u64).div_ceil(files)))
         }
+        Split::Keep => (None, None),
     };
-    WriteRequest { path: target.to_owned(), storage, fingerprint: None, max_file_bytes, max_file_tensors }
+    WriteRequest { path: target.to_owned(), storage, fingerprint: None, max_file_bytes, max_file_tensors, file_tensors }
+}
+
+/// How many of the plan's tensors come from each of the source's files; files without any are left
+/// out. Empty where the plan is not in the order of the files.
+fn kept_split(model: &Model, plan: &Plan) -> Vec<u64> {
+    let mut file_of = HashMap::with_capacity(model.tensors.len());
+    let mut tensors = model.tensors.iter();
+    for (file, &count) in model.source.file_tensors.iter().enumerate() {
+        for tensor in tensors.by_ref().take(usize::try_from(count).unwrap_or(usize::MAX)) {
+            file_of.insert(tensor.name.as_str(), file);
+        }
+    }
+    let mut counts = vec![0u64; model.source.file_tensors.len()];
+    let mut last = 0;
+    for entry in &plan.tensors {
+        match file_of.get(entry.source.as_deref().unwrap_or(&entry.tensor)) {
+            Some(&file) if file >= last => {
+                counts[file] += 1;
+                last = file;
+            }
+            _ => return Vec::new(),
+        }
+    }
+    counts.retain(|&count| count > 0);
+    counts
 }
 
 /// Refuses a target that is the source, whose folder is missing, that is a folder where a file is to

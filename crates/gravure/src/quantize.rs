@@ -210,7 +210,7 @@ impl Prepared {
                 translated
             }
         };
-        let mut write = write_request(&request.output, request.storage.clone(), request.split, &source);
+        let mut write = write_request(&request.output, request.storage.clone(), request.split, &source, &plan);
         let mut files = source.source.files.clone();
         files.extend(request.importance.clone());
         let decision = format!("{} {plan:?} {:?} {:?}", format.id(), request.overrides, request.split);

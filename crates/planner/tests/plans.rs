@@ -139,7 +139,7 @@ impl Recorded {
             data: Arc::new(NoData),
         });
         Model {
-            source: Source { format: "gguf", detail: String::new(), path: "m.gguf".into(), files: Vec::new() },
+            source: Source { format: "gguf", detail: String::new(), path: "m.gguf".into(), files: Vec::new(), file_tensors: Vec::new() },
             architecture_id: Some(self.architecture.clone()),
             architecture: None,
             naming: Naming::Neutral,

@@ -45,6 +45,9 @@ pub struct WriteRequest {
     pub max_file_bytes: Option<u64>,
     /// Largest number of tensors in one file.
     pub max_file_tensors: Option<u64>,
+    /// How many tensors each file gets, where the output is to be cut as the source was; empty where
+    /// the limits above decide. A format whose files may hold any tensors may ignore it.
+    pub file_tensors: Vec<u64>,
 }
 
 /// A way of laying a model out in files. Reading and writing are optional halves.

@@ -18,6 +18,9 @@ pub struct Source {
     pub path: PathBuf,
     /// Every file that belongs to it.
     pub files: Vec<PathBuf>,
+    /// Of a model in several files that each hold some of its tensors: how many, in the order of
+    /// [`Model::tensors`]. Empty otherwise.
+    pub file_tensors: Vec<u64>,
 }
 
 /// Whose conventions the tensors follow: their names, the order of rotary rows, added constants.

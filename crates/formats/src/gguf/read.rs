@@ -78,6 +78,7 @@ fn assemble(mut opened: Vec<Opened>, files: Vec<PathBuf>, request: &ReadRequest<
     let mut tensors = Vec::with_capacity(opened.iter().map(|(_, h)| h.tensors.len()).sum());
     let mut seen = HashSet::new();
     let split = opened.len() > 1;
+    let file_tensors = if split { opened.iter().map(|(_, h)| h.tensors.len() as u64).collect() } else { Vec::new() };
     for (file, header) in &mut opened {
         if header.unclaimed > 0 {
             let text = format!("{} bytes of the file belong to no tensor", header.unclaimed);
@@ -121,7 +122,7 @@ fn assemble(mut opened: Vec<Opened>, files: Vec<PathBuf>, request: &ReadRequest<
         n => format!("GGUF v{version}, {n} files"),
     };
     Ok(Model {
-        source: Source { format: "gguf", detail, path: request.path.to_owned(), files },
+        source: Source { format: "gguf", detail, path: request.path.to_owned(), files, file_tensors },
         architecture_id,
         architecture,
         naming: Naming::Neutral,

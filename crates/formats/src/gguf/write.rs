@@ -54,7 +54,11 @@ impl<'a> Outline<'a> {
         }
         let padded = package.model.source.format == "gguf";
         let counted: Vec<u64> = sizes.iter().map(|&s| if padded { s.next_multiple_of(alignment) } else { s }).collect();
-        let ranges = divide(&counted, request.max_file_bytes, request.max_file_tensors);
+        let ranges = if request.file_tensors.is_empty() {
+            divide(&counted, request.max_file_bytes, request.max_file_tensors)
+        } else {
+            given(&request.file_tensors, sizes.len())?
+        };
         let parts = parts(pairs, ranges, alignment, padded && package.file_type.is_none(), &request.path)?;
         Ok(Self { alignment, manner: Manner::of(package), sizes, parts })
     }
@@ -148,6 +152,21 @@ fn divide(sizes: &[u64], most_bytes: Option<u64>, most_tensors: Option<u64>) -> 
     }
     out.push(start..sizes.len());
     out
+}
+
+/// The files that are asked for, one after the other.
+fn given(counts: &[u64], tensors: usize) -> Result<Vec<Range<usize>>> {
+    let mut end = 0usize;
+    let mut out = Vec::with_capacity(counts.len());
+    for &count in counts {
+        let start = end;
+        end = usize::try_from(count).ok().and_then(|count| start.checked_add(count)).unwrap_or(usize::MAX);
+        out.push(start..end);
+    }
+    if end != tensors {
+        return Err(Error::bug(format!("{end} tensors are divided among files, but there are {tensors}")));
+    }
+    Ok(out)
 }
 
 fn parts<'a>(mut first: Pairs<'a>, ranges: Vec<Range<usize>>, alignment: u64, splits_only: bool, target: &Path) -> Result<Vec<Part<'a>>> {

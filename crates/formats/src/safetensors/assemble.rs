@@ -38,7 +38,7 @@ pub(crate) fn assemble(parts: Parts, request: &ReadRequest<'_>) -> Result<Model>
     files.splice(0..0, companions.files);
     notes.extend(companions.notes);
     let mut model = Model {
-        source: Source { format, detail, path: request.path.to_owned(), files },
+        source: Source { format, detail, path: request.path.to_owned(), files, file_tensors: Vec::new() },
         architecture_id: None,
         architecture: None,
         naming: Naming::HuggingFace,
