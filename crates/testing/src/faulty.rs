@@ -30,7 +30,7 @@ impl FaultyDisk {
         Self { fault, count: Arc::default() }
     }
 
-    /// Operations so far: opens, writes, syncs, renames, folder syncs. Removals always succeed, since
+    /// Operations so far: opens, writes, syncs, renames, exchanges, new folders, folder syncs. Removals always succeed, since
     /// they are how the program cleans up.
     pub fn operations(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
@@ -87,6 +87,20 @@ impl Storage for FaultyDisk {
     fn sync_folder(&self, folder: &Path) -> Result<()> {
         self.step("sync the folder", folder)?;
         Disk.sync_folder(folder)
+    }
+
+    fn create_folder(&self, path: &Path) -> Result<()> {
+        self.step("create the folder", path)?;
+        Disk.create_folder(path)
+    }
+
+    fn remove_folder(&self, path: &Path) -> Result<()> {
+        Disk.remove_folder(path)
+    }
+
+    fn exchange(&self, a: &Path, b: &Path) -> Result<()> {
+        self.step("exchange the finished folder for the old one", b)?;
+        Disk.exchange(a, b)
     }
 
     fn free_space(&self, folder: &Path) -> Result<u64> {
