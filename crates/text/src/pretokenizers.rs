@@ -179,12 +179,6 @@ impl PreTokenizer {
         KNOWN.iter().find(|known| known.names.contains(&name))
     }
 
-    /// Whether whitespace is only that of ASCII: `\s` is a class of the C locale in a pattern without
-    /// properties.
-    pub(crate) fn knows_ascii_spaces_only(&self) -> bool {
-        self.regexes.iter().any(|regex| regex.contains(r"\s") && !regex.contains(r"\p{"))
-    }
-
     /// Whether combining marks are part of words.
     pub(crate) fn joins_marks(&self) -> bool {
         self.regexes.iter().any(|regex| regex.contains(r"\p{M}"))

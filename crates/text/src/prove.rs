@@ -107,9 +107,6 @@ fn beyond_llama_cpp(source: &Tokenizer, written: &Tokenizer, text: &str) -> Resu
         }
     }
     let pre = written.settings.pre.as_deref().and_then(PreTokenizer::named);
-    if pre.is_some_and(PreTokenizer::knows_ascii_spaces_only) && text.chars().any(|c| c.is_whitespace() && !c.is_ascii()) {
-        return Ok(Some("for this pre-tokenizer, llama.cpp knows no whitespace but that of ASCII"));
-    }
     let marks_join = source.pipeline.as_ref().is_some_and(|p| p.splitters.iter().any(joins_marks));
     if marks_join
         && pre.is_some_and(|pre| !pre.joins_marks())

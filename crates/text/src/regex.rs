@@ -104,6 +104,10 @@ impl Set {
         if code < 128 {
             return self.ascii[(code >> 6) as usize] >> (code & 63) & 1 != 0;
         }
+        // llama.cpp shows its matcher a vertical tab for every whitespace outside ASCII.
+        if self.table == Some(Table::LlamaCpp) && c.is_whitespace() {
+            return self.contains('\x0b');
+        }
         self.holds(c)
     }
 
@@ -326,6 +330,20 @@ mod tests {
         for (regex, text, expected) in cases {
             assert_eq!(&pieces(regex, text), expected, "{regex} on {text:?}");
         }
+    }
+
+    #[test]
+    fn the_flavors_differ() {
+        let both = |regex: &str, text: &str| {
+            [Flavor::Oniguruma, Flavor::LlamaCpp].map(|flavor| Regex::new(regex, flavor).unwrap().match_at(text, 0).unwrap())
+        };
+        assert_eq!(both(r"\p{Lu}", "a"), [None, Some(1)]);
+        assert_eq!(both("[　-。]", "　"), [Some(3), None]);
+        assert_eq!(both(r"\s", "　"), [Some(3), Some(3)]);
+        assert_eq!(both(r"\d", "٣"), [Some(2), None]);
+        assert_eq!(both(r"\p{L}", "\u{1c89}"), [Some(3), None]);
+        assert_eq!(both("(?i:s)", "ſ"), [Some(2), None]);
+        assert_eq!(both("$", "\n"), [Some(0), None]);
     }
 
     #[test]

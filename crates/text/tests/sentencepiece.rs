@@ -1,6 +1,8 @@
 //! `tokenizer.model` of a real model: the ids are those of the `sentencepiece` package
 //! (`scripts/sentencepiece_fixture.py` made the fixture), and its GGUF view gives the same.
 
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
 use std::path::{Path, PathBuf};
 
 use gravure_base::Limits;

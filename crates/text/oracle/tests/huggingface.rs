@@ -3,6 +3,8 @@
 //! Lines come from the shared texts, shuffled together, with lines made of awkward characters in
 //! between. By default 20,000 lines for each tokenizer; `--ignored` takes a million in all.
 
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
 use std::path::{Path, PathBuf};
 
 use gravure_base::Limits;

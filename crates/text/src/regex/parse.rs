@@ -58,9 +58,7 @@ const DEEPEST: u32 = 40;
 const MOST_REPETITIONS: u32 = 1000;
 
 pub(super) fn parse(source: &str, flavor: Flavor) -> Result<Node, Problem> {
-    // Where llama.cpp has no property to look for, it matches by a C++ class of the C locale.
-    let ascii_classes = flavor == Flavor::LlamaCpp && !source.contains("\\p{");
-    let mut parser = Parser { chars: source.chars().collect(), at: 0, flavor, ascii_classes, fold: false, depth: 0 };
+    let mut parser = Parser { chars: source.chars().collect(), at: 0, flavor, fold: false, depth: 0 };
     let node = parser.alternatives()?;
     match parser.peek() {
         None => Ok(node),
@@ -72,12 +70,15 @@ struct Parser {
     chars: Vec<char>,
     at: usize,
     flavor: Flavor,
-    ascii_classes: bool,
     fold: bool,
     depth: u32,
 }
 
 impl Parser {
+    fn empty_set(&self) -> Set {
+        Set { table: Some(self.flavor.table()), ..Set::default() }
+    }
+
     fn peek(&self) -> Option<char> {
         self.chars.get(self.at).copied()
     }
@@ -202,7 +203,7 @@ impl Parser {
         match self.next()? {
             '(' => self.group(),
             '[' => Ok(Node::Set(self.class()?.finish())),
-            '.' => Ok(Node::Set(Set { negated: true, ranges: vec![('\n', '\n')], ..Set::default() }.finish())),
+            '.' => Ok(Node::Set(Set { negated: true, ranges: vec![('\n', '\n')], ..self.empty_set() }.finish())),
             // Ruby's syntax, which Oniguruma has: lines, always.
             '^' => Ok(Node::Start { lines: self.flavor == Flavor::Oniguruma }),
             '$' => Ok(Node::End { lines: self.flavor == Flavor::Oniguruma }),
@@ -220,14 +221,14 @@ impl Parser {
                     Ok(Node::Start { lines: false })
                 }
                 _ => {
-                    let mut set = Set::default();
+                    let mut set = self.empty_set();
                     self.escape(&mut set)?;
                     Ok(Node::Set(set.finish()))
                 }
             },
             c @ ('*' | '+' | '?' | '{') => wrong(format!("{c:?} has nothing to repeat")),
             c => {
-                let mut set = Set::default();
+                let mut set = self.empty_set();
                 self.add_range(&mut set, c, c);
                 Ok(Node::Set(set.finish()))
             }
@@ -267,27 +268,24 @@ impl Parser {
     fn escape(&mut self, set: &mut Set) -> Result<(), Problem> {
         match self.escaped()? {
             Escaped::Char(c) => self.add_range(set, c, c),
-            Escaped::Traits { mask, ascii, negative } => {
-                if self.ascii_classes || (self.flavor == Flavor::LlamaCpp && mask == DIGIT) {
-                    let mut nested = Set { negated: negative, ..Set::default() };
-                    nested.ranges.extend_from_slice(ascii);
+            Escaped::Traits { mask, negative } => {
+                // `std::regex` has only digits of ASCII.
+                if self.flavor == Flavor::LlamaCpp && mask == DIGIT {
+                    let mut nested = Set { negated: negative, ..self.empty_set() };
+                    nested.ranges.push(('0', '9'));
                     set.nested.push(nested);
                 } else if negative {
                     set.without.push(mask);
                 } else {
                     set.with |= mask;
                 }
-                set.table = Some(self.flavor.table());
             }
         }
         Ok(())
     }
 
     fn escaped(&mut self) -> Result<Escaped, Problem> {
-        const SPACES: &[(char, char)] = &[('\t', '\r'), (' ', ' ')];
-        const DIGITS: &[(char, char)] = &[('0', '9')];
-        const WORDS: &[(char, char)] = &[('0', '9'), ('A', 'Z'), ('_', '_'), ('a', 'z')];
-        let traits = |mask, ascii, negative| Ok(Escaped::Traits { mask, ascii, negative });
+        let traits = |mask, negative| Ok(Escaped::Traits { mask, negative });
         match self.next()? {
             'n' => Ok(Escaped::Char('\n')),
             'r' => Ok(Escaped::Char('\r')),
@@ -295,12 +293,12 @@ impl Parser {
             'f' => Ok(Escaped::Char('\x0c')),
             'v' => Ok(Escaped::Char('\x0b')),
             '0' => Ok(Escaped::Char('\0')),
-            's' => traits(SPACE, SPACES, false),
-            'S' => traits(SPACE, SPACES, true),
-            'd' => traits(DIGIT, DIGITS, false),
-            'D' => traits(DIGIT, DIGITS, true),
-            'w' => traits(WORD, WORDS, false),
-            'W' => traits(WORD, WORDS, true),
+            's' => traits(SPACE, false),
+            'S' => traits(SPACE, true),
+            'd' => traits(DIGIT, false),
+            'D' => traits(DIGIT, true),
+            'w' => traits(WORD, false),
+            'W' => traits(WORD, true),
             p @ ('p' | 'P') => {
                 self.expect("{")?;
                 let caret = self.take("^");
@@ -315,7 +313,7 @@ impl Parser {
                 if self.flavor == Flavor::LlamaCpp && mask & unicode::LETTER != 0 {
                     mask = unicode::LETTER;
                 }
-                traits(mask, &[], (p == 'P') != caret)
+                traits(mask, (p == 'P') != caret)
             }
             'x' if self.take("{") => {
                 let c = self.hex(8, false)?;
@@ -343,7 +341,7 @@ impl Parser {
     fn class(&mut self) -> Result<Set, Problem> {
         self.deeper()?;
         let negated = self.take("^");
-        let mut set = Set { table: Some(self.flavor.table()), ..Set::default() };
+        let mut set = self.empty_set();
         let mut first = true;
         loop {
             if self.ahead("[:") {
@@ -376,7 +374,7 @@ impl Parser {
     }
 
     fn rest_of_class(&mut self) -> Result<Set, Problem> {
-        let mut set = Set { table: Some(self.flavor.table()), ..Set::default() };
+        let mut set = self.empty_set();
         loop {
             match self.next()? {
                 ']' => return Ok(set),
@@ -454,10 +452,9 @@ impl Parser {
 
 enum Escaped {
     Char(char),
-    /// Characters by trait, or where only ASCII counts by range.
+    /// Characters that have one of these traits, or none.
     Traits {
         mask: unicode::Mask,
-        ascii: &'static [(char, char)],
         negative: bool,
     },
 }
