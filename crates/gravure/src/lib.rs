@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod catalog;
+mod dimensions;
 mod doctor;
 mod execute;
 mod inspect;
@@ -24,5 +25,5 @@ pub use inspect::{Inspection, TensorLine, WouldWeigh, inspect};
 pub use observer::{Observer, Quiet};
 pub use open::{OpenRequest, open};
 pub use output::Split;
-pub use quantize::{Outcome, PlanSource, QuantizePlan, QuantizeRequest, TensorOutcome, plan_quantize, quantize};
+pub use quantize::{Outcome, PlanSource, QuantizePlan, QuantizeRequest, TensorOutcome, TokenizerProof, plan_quantize, quantize};
 pub use scan::{Finding, ScanReport, Severity, scan};

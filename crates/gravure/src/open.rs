@@ -6,7 +6,7 @@ use std::path::Path;
 use gravure_base::{Error, ErrorKind, Limits, Result};
 use gravure_core::{Confidence, Format, Model, ReadRequest};
 
-use crate::catalog;
+use crate::{catalog, dimensions};
 
 /// What to open and how.
 #[derive(Debug, Clone)]
@@ -37,9 +37,10 @@ pub fn open(request: &OpenRequest<'_>) -> Result<Model> {
         Some(id) => catalog().format(id)?,
         None => recognise(request.path)?,
     };
-    format
-        .read(&ReadRequest { path: request.path, catalog: catalog(), limits: &request.limits, lenient: request.lenient })
-        .map_err(|e| e.in_file(request.path))
+    let read = ReadRequest { path: request.path, catalog: catalog(), limits: &request.limits, lenient: request.lenient };
+    let model = format.read(&read).map_err(|e| e.in_file(request.path))?;
+    dimensions::check(&model)?;
+    Ok(model)
 }
 
 /// The format that is surest about `path`.

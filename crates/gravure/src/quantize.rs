@@ -1,13 +1,14 @@
 //! Quantization: any model in, one artifact out, in one step.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gravure_base::{Disk, Error, Limits, Result, Storage};
 use gravure_core::{
-    Artifact, Format, ImportanceMatrix, Metadata, Model, Naming, Package, PackageTensor, Plan, PlanEntry, Policy, Tensor, WriteRequest,
+    Artifact, Format, ImportanceMatrix, Metadata, Model, Naming, Note, Package, PackageTensor, Plan, PlanEntry, Policy, Tensor,
+    WriteRequest,
 };
 use gravure_planner::mixtures::{MixtureRequest, importance_of};
 
@@ -95,6 +96,19 @@ pub struct QuantizePlan {
     pub notes: Vec<gravure_core::Note>,
     /// Per tensor: what it was and what it becomes.
     pub tensors: Vec<TensorOutcome>,
+    /// What showed that the written tokenizer gives the source's tokens, where one was written anew.
+    pub tokenizer_proof: Option<TokenizerProof>,
+}
+
+/// The comparison of the source's tokenizer with the one that is written.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct TokenizerProof {
+    /// Texts of the built-in corpus whose tokens are equal.
+    pub texts: usize,
+    /// Tokens of these texts.
+    pub tokens: usize,
+    /// What no written vocabulary can follow: the reason, and the number of texts left out for it.
+    pub left_out: BTreeMap<&'static str, usize>,
 }
 
 /// One tensor before and after.
@@ -174,6 +188,7 @@ struct Prepared {
     tensors: Vec<PackageTensor>,
     format: &'static dyn Format,
     write: WriteRequest,
+    tokenizer_proof: Option<TokenizerProof>,
 }
 
 impl Prepared {
@@ -195,7 +210,7 @@ impl Prepared {
             PlanSource::Mixture(mixture) => importance.and_then(|m| mixture.filter_importance(m)),
             _ => importance,
         };
-        let model = match format.naming() {
+        let mut model = match format.naming() {
             Naming::Neutral => neutral,
             Naming::HuggingFace => {
                 let translated = translate::to_hugging_face(&source, catalog())?;
@@ -216,7 +231,8 @@ impl Prepared {
         let decision = format!("{} {plan:?} {:?} {:?}", format.id(), request.overrides, request.split);
         write.fingerprint = Some(fingerprint(&decision, &files));
         let (jobs, tensors) = jobs(&model, &plan, format, importance.as_ref())?;
-        Ok(Self { model, plan, importance, jobs, tensors, format, write })
+        let tokenizer_proof = prove_tokenizer(&mut model, &source, format)?;
+        Ok(Self { model, plan, importance, jobs, tensors, format, write, tokenizer_proof })
     }
 
     fn package<'a>(&'a self, request: &QuantizeRequest, chunks: &'a Executor<'a>) -> Package<'a> {
@@ -263,8 +279,27 @@ impl Prepared {
             peak_memory_bytes: executor.peak_memory(),
             notes: self.model.notes.clone(),
             tensors,
+            tokenizer_proof: self.tokenizer_proof.clone(),
         })
     }
+}
+
+/// Compares the source's tokenizer with the one that a program will find in the output, where the two
+/// formats store it differently. A model without one gets a note: some programs refuse it.
+fn prove_tokenizer(model: &mut Model, source: &Model, format: &dyn Format) -> Result<Option<TokenizerProof>> {
+    if source.source.format == format.id() {
+        return Ok(None);
+    }
+    let Some(tokenizer) = &source.tokenizer else {
+        model.notes.push(Note {
+            subject: "tokenizer".into(),
+            text: "none was found beside the weights, so none is written; programs that make text need one".into(),
+        });
+        return Ok(None);
+    };
+    let Some(written) = format.tokenizer_as_written(tokenizer)? else { return Ok(None) };
+    let proof = gravure_text::prove(tokenizer, &written).map_err(|e| e.at_item("tokenizer").in_file(&source.source.path))?;
+    Ok(Some(TokenizerProof { texts: proof.texts, tokens: proof.tokens, left_out: proof.left_out }))
 }
 
 fn decide(request: &QuantizeRequest, naming: Naming, neutral: &Model, importance: Option<&ImportanceMatrix>) -> Result<Plan> {
@@ -277,7 +312,23 @@ fn decide(request: &QuantizeRequest, naming: Naming, neutral: &Model, importance
     match &request.plan {
         PlanSource::Mixture(mixture) => mixture.plan(&view, catalog(), importance),
         PlanSource::Uniform(uniform) => uniform.plan(neutral, catalog(), importance),
-        PlanSource::Given(plan) => Ok(plan.clone()),
+        PlanSource::Given(plan) => {
+            check_complete(plan, &view)?;
+            Ok(plan.clone())
+        }
+    }
+}
+
+/// Refuses a plan, perhaps edited by hand, that leaves out tensors of layers that it does not prune: the
+/// output would be a model that no program can run.
+fn check_complete(plan: &Plan, model: &Model) -> Result<()> {
+    let planned: HashSet<&str> = plan.tensors.iter().map(|e| e.source.as_deref().unwrap_or(&e.tensor)).collect();
+    let pruned = |tensor: &Tensor| tensor.id.and_then(|id| id.layer).is_some_and(|layer| plan.pruned_layers.contains(&layer));
+    match model.tensors.iter().find(|t| !planned.contains(t.name.as_str()) && !pruned(t)) {
+        None => Ok(()),
+        Some(tensor) => Err(Error::request("the plan leaves out a tensor of the model")
+            .at_item(&*tensor.name)
+            .help("give it an entry; a layer may be left out as a whole, under pruned_layers")),
     }
 }
 

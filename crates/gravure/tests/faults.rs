@@ -111,6 +111,15 @@ fn a_disk_that_is_too_small_is_refused_before_work_starts() {
         fn sync_folder(&self, _: &Path) -> gravure::Result<()> {
             panic!("work started")
         }
+        fn create_folder(&self, _: &Path) -> gravure::Result<()> {
+            panic!("work started")
+        }
+        fn remove_folder(&self, _: &Path) -> gravure::Result<()> {
+            panic!("work started")
+        }
+        fn exchange(&self, _: &Path, _: &Path) -> gravure::Result<()> {
+            panic!("work started")
+        }
         fn free_space(&self, _: &Path) -> gravure::Result<u64> {
             Ok(5_000_000)
         }

@@ -223,8 +223,15 @@ pub(crate) fn table(plan: &QuantizePlan, every: bool) -> String {
 }
 
 pub(crate) fn totals(plan: &QuantizePlan) -> String {
+    let mut proof = String::new();
+    if let Some(p) = &plan.tokenizer_proof {
+        proof = format!("tokenizer: the source's and the written one agree on {} texts, {} tokens\n", p.texts, p.tokens);
+        for (reason, texts) in &p.left_out {
+            proof += &format!("  {texts} texts left out: {reason}\n");
+        }
+    }
     format!(
-        "\n{}: {} -> {} of tensors, {:.2} bits per weight; {} on disk; at most {} of memory\n",
+        "\n{}: {} -> {} of tensors, {:.2} bits per weight; {} on disk; at most {} of memory\n{proof}",
         plan.plan.name,
         bytes(plan.source_bytes),
         bytes(plan.plan.tensor_bytes),

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use gravure_base::{Limits, Storage};
+use gravure_text::Tokenizer;
 
 use crate::{Artifact, Catalog, Encoding, Error, Model, Naming, Package, Result};
 
@@ -73,6 +74,12 @@ pub trait Format: Send + Sync + std::fmt::Debug {
     /// Reads everything but the weights.
     fn read(&self, _request: &ReadRequest<'_>) -> Result<Model> {
         Err(Error::unsupported(format!("{} can only be written", self.id())))
+    }
+
+    /// The tokenizer as a program will read it that opens what this format wrote; `None` where the
+    /// source's own files are carried along.
+    fn tokenizer_as_written(&self, _tokenizer: &Tokenizer) -> Result<Option<Tokenizer>> {
+        Ok(None)
     }
 
     /// Whether the format has a tag for this encoding.

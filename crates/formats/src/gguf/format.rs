@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use gravure_core::{Artifact, Confidence, Encoding, Format, Model, Package, ReadRequest, Result, WriteRequest};
+use gravure_core::{Artifact, Confidence, Encoding, Format, Limits, Metadata, Model, Package, ReadRequest, Result, WriteRequest};
+use gravure_text::Tokenizer;
 
-use super::{header, read, types, write};
+use super::{header, read, tokenizer, types, write};
 
 /// The GGUF format.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +36,12 @@ impl Format for Gguf {
 
     fn read(&self, request: &ReadRequest<'_>) -> Result<Model> {
         read::read(request)
+    }
+
+    fn tokenizer_as_written(&self, source: &Tokenizer) -> Result<Option<Tokenizer>> {
+        let mut metadata = Metadata::new();
+        tokenizer::write(source, &mut metadata)?;
+        tokenizer::read(&metadata, &Limits::default())
     }
 
     fn can_hold(&self, encoding: &dyn Encoding) -> bool {
