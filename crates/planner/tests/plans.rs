@@ -345,3 +345,45 @@ fn quantized_tensors_are_not_quantized_again_unasked() {
     let plan = request.plan(&model, &CATALOG, None).unwrap();
     assert!(plan.tensors.iter().any(|e| e.tensor == "blk.2.attn_q.weight" && e.method == "copy"));
 }
+
+/// Every name of the table is treated alike with its identity and without: roles say all that names do.
+#[test]
+fn roles_say_what_names_say() {
+    let mut all = Vec::new();
+    let mut prefix = None;
+    for line in include_str!("../../formats/src/gguf/names.rs").lines() {
+        prefix = match line {
+            "const GLOBAL: &[(Role, &str)] = &[" => Some(""),
+            "const LAYER: &[(Role, &str)] = &[" => Some("blk.3."),
+            "const ENCODER: &[(Role, &str)] = &[" => Some("enc.blk.3."),
+            "const DECODER: &[(Role, &str)] = &[" => Some("dec.blk.3."),
+            "];" => None,
+            _ => prefix,
+        };
+        if let (Some(prefix), Some((_, stem))) = (prefix, line.trim().strip_suffix("\"),").and_then(|l| l.split_once('"'))) {
+            all.extend(["weight", "bias"].map(|part| format!("{prefix}{stem}.{part}")));
+        }
+    }
+    all.extend(["gate", "up", "down"].map(|m| format!("blk.3.ffn_{m}.5.weight")));
+    assert!(all.len() > 300, "{} names", all.len());
+    let mut recorded: Recorded = serde_json::from_str(include_str!("plans/llama.json")).unwrap();
+    for shape in [vec![8, 256], vec![4, 8, 256], vec![256]] {
+        recorded.tensors = all.iter().map(|name| (name.clone(), shape.clone(), "f32".to_owned())).collect();
+        let (known, unknown) = (recorded.model(Identities::Known), recorded.model(Identities::Unknown));
+        assert!(known.tensors.iter().all(|t| t.id.is_some()) && unknown.tensors.iter().all(|t| t.id.is_none()));
+        let importance = recorded.importance();
+        for mixture in mixtures::MIXTURES {
+            let plan = |model| MixtureRequest::new(mixture).plan(model, &CATALOG, Some(&importance)).unwrap();
+            for (a, b) in plan(&known).tensors.iter().zip(&plan(&unknown).tensors) {
+                assert_eq!(
+                    (&a.tensor, &a.encoding),
+                    (&b.tensor, &b.encoding),
+                    "{} of shape {shape:?}: {} / {}",
+                    mixture.id,
+                    a.reason,
+                    b.reason
+                );
+            }
+        }
+    }
+}
