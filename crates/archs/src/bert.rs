@@ -62,7 +62,7 @@ impl Architecture for Bert {
         parameters.u32(HyperKey::EmbeddingLength, sizes.width);
         parameters.u32(HyperKey::FeedForwardLength, sizes.feed_forward);
         parameters.u32(HyperKey::HeadCount, sizes.heads);
-        parameters.f32(HyperKey::LayerNormEpsilon, config.or("layer_norm_eps", 1e-12)?);
+        parameters.f32(HyperKey::LayerNormEpsilon, config.epsilon("layer_norm_eps", 1e-12)?);
         parameters.u32(HyperKey::FileType, 0);
         parameters.bool(HyperKey::CausalAttention, false);
         pooling::set(&mut parameters, &config)?;

@@ -209,6 +209,15 @@ impl<'a> Config<'a> {
         Ok(self.optional(key)?.unwrap_or(default))
     }
 
+    /// The number that keeps a norm from dividing by zero.
+    pub(crate) fn epsilon(&self, key: &str, default: f64) -> Result<f64> {
+        let value = self.or(key, default)?;
+        if (0.0..1.0).contains(&value) {
+            return Ok(value);
+        }
+        Err(Error::input(format!("is {value}, and should be a small positive number")).at_item(self.name(key)))
+    }
+
     /// A value whose absence means `default` and whose `null` means none.
     pub(crate) fn nullable<T: FromConfig>(&self, key: &str, default: T) -> Result<Option<T>> {
         match self.object.get(key) {

@@ -58,7 +58,7 @@ impl Architecture for Gemma2 {
         parameters.u32(HyperKey::FeedForwardLength, sizes.feed_forward);
         parameters.u32(HyperKey::HeadCount, sizes.heads);
         parameters.u32(HyperKey::HeadCountKv, sizes.kv_heads);
-        parameters.f32(HyperKey::LayerNormRmsEpsilon, config.or("rms_norm_eps", 1e-6)?);
+        parameters.f32(HyperKey::LayerNormRmsEpsilon, config.epsilon("rms_norm_eps", 1e-6)?);
         parameters.u32(HyperKey::KeyLength, sizes.head);
         parameters.u32(HyperKey::ValueLength, sizes.head);
         parameters.u32(HyperKey::FileType, 0);

@@ -67,7 +67,7 @@ impl Architecture for Gemma3 {
         parameters.u32(HyperKey::HeadCountKv, sizes.kv_heads);
         global.set(&mut parameters);
         parameters.f32(HyperKey::RopeFreqBaseSwa, local.theta);
-        parameters.f32(HyperKey::LayerNormRmsEpsilon, config.or("rms_norm_eps", 1e-6)?);
+        parameters.f32(HyperKey::LayerNormRmsEpsilon, config.epsilon("rms_norm_eps", 1e-6)?);
         parameters.u32(HyperKey::KeyLength, sizes.head);
         parameters.u32(HyperKey::ValueLength, sizes.head);
         parameters.u32(HyperKey::FileType, 0);

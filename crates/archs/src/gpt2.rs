@@ -74,7 +74,7 @@ impl Architecture for Gpt2 {
         parameters.u32(HyperKey::EmbeddingLength, sizes.width);
         parameters.u32(HyperKey::FeedForwardLength, sizes.feed_forward);
         parameters.u32(HyperKey::HeadCount, sizes.heads);
-        parameters.f32(HyperKey::LayerNormEpsilon, config.or("layer_norm_epsilon", 1e-5)?);
+        parameters.f32(HyperKey::LayerNormEpsilon, config.epsilon("layer_norm_epsilon", 1e-5)?);
         parameters.u32(HyperKey::FileType, 0);
 
         parameters.text(HyperKey::Activation, "gelu_tanh");

@@ -54,7 +54,7 @@ impl Architecture for Llama {
         // SmolLM says of itself that it is what the architecture's name says.
         config.only("is_llama_config", &[true])?;
         config.only("rope_interleaved", &[false])?;
-        let epsilon = config.or("rms_norm_eps", 1e-6)?;
+        let epsilon = config.epsilon("rms_norm_eps", 1e-6)?;
 
         let mut parameters = Hyperparameters::new();
         decoder::set_common(&mut parameters, &sizes, &rope, epsilon, Some(sizes.head));

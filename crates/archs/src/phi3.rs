@@ -66,7 +66,7 @@ impl Architecture for Phi3 {
         parameters.u32(HyperKey::BlockCount, sizes.layers);
         parameters.u32(HyperKey::HeadCount, sizes.heads);
         parameters.u32(HyperKey::HeadCountKv, sizes.kv_heads);
-        parameters.f32(HyperKey::LayerNormRmsEpsilon, config.or("rms_norm_eps", 1e-5)?);
+        parameters.f32(HyperKey::LayerNormRmsEpsilon, config.epsilon("rms_norm_eps", 1e-5)?);
         parameters.u32(HyperKey::RopeDimensionCount, rotated);
         parameters.f32(HyperKey::RopeFreqBase, rope.theta);
         parameters.u32(HyperKey::FileType, 0);

@@ -49,7 +49,7 @@ impl Architecture for Qwen2 {
 
         let mut parameters = Hyperparameters::new();
         let head = sizes.head_is_given.then_some(sizes.head);
-        decoder::set_common(&mut parameters, &sizes, &rope, config.or("rms_norm_eps", 1e-6)?, head);
+        decoder::set_common(&mut parameters, &sizes, &rope, config.epsilon("rms_norm_eps", 1e-6)?, head);
         pooling::set(&mut parameters, &config)?;
 
         parameters.text(HyperKey::Activation, "silu");

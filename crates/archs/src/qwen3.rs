@@ -49,7 +49,7 @@ impl Architecture for Qwen3 {
         decoder::expect_layer_types(&config, sizes.layers, |_| "full_attention")?;
 
         let mut parameters = Hyperparameters::new();
-        decoder::set_common(&mut parameters, &sizes, &rope, config.or("rms_norm_eps", 1e-6)?, Some(sizes.head));
+        decoder::set_common(&mut parameters, &sizes, &rope, config.epsilon("rms_norm_eps", 1e-6)?, Some(sizes.head));
         pooling::set(&mut parameters, &config)?;
 
         parameters.text(HyperKey::Activation, "silu");

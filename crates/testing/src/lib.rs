@@ -3,6 +3,7 @@
 
 mod data;
 mod faulty;
+pub mod hostile;
 pub mod interpreter;
 pub mod tiny_model;
 

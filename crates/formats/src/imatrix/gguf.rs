@@ -64,11 +64,12 @@ fn number(metadata: &Metadata, key: &str) -> Result<u64> {
 /// The numbers of a tensor, whose place in the file has been checked.
 fn values(source: &dyn ReadAt, tensor: &TensorInfo) -> Result<Vec<f32>> {
     let layout = tensor.encoding.layout();
-    let mut out = vec![0.0; usize::try_from(tensor.shape.elements()).map_err(|_| Error::limit("too many values"))?];
     // Four bytes to a value and nothing else: `f32` without naming it.
     if (layout.block_elements, layout.block_bytes) != (1, 4) || tensor.encoding.is_integer() {
         return Err(Error::input("sums and counts must be 32-bit floats").at_item(&*tensor.name));
     }
+    // Only now: blocks of one bit would ask for thirty times their size.
+    let mut out = vec![0.0; usize::try_from(tensor.shape.elements()).map_err(|_| Error::limit("too many values"))?];
     let mut bytes = vec![0; out.len() * 4];
     source.read_exact_at(&mut bytes, tensor.offset)?;
     tensor.encoding.decode(&bytes, &mut out)?;

@@ -7,7 +7,7 @@
 //! Scanners and loaders that disagree about a zip are how malicious pickles get past the scanner. So
 //! this reader accepts one reading only: it takes entries that are stored (not compressed), whose local
 //! header says what the central directory says, whose names are unique and whose bytes do not
-//! overlap; the first entry starts the file and the end record ends it. Own code rather than the
+//! overlap and leave no gaps; the first entry starts the file and the end record ends it. Own code rather than the
 //! `zip` crate because that merges entries of equal names silently and hides the local headers.
 //! Spec: <https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT>.
 
@@ -26,6 +26,10 @@ const CENTRAL_BYTES: usize = 46;
 const END_BYTES: u64 = 22;
 /// Flags that do not change the meaning: sizes follow the data (3), names are UTF-8 (11).
 const HARMLESS_FLAGS: u16 = 0x0808;
+/// The flag of an entry whose sizes follow its data.
+const SIZES_FOLLOW: u16 = 0x0008;
+/// Bytes of those sizes: with and without a signature, narrow and wide.
+const DESCRIPTOR_BYTES: [u64; 4] = [12, 16, 20, 24];
 
 /// One stored file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,14 +92,14 @@ impl Archive {
         for _ in 0..directory.count {
             let (central, tail) = parse_central(rest)?;
             let entry = check_local(source.as_ref(), &central, directory.offset).at_item(|| central.name.clone())?;
-            starts.push((central.local, entry.offset + entry.bytes));
+            starts.push((central.local, entry.offset + entry.bytes, central.flags & SIZES_FOLLOW != 0));
             entries.push(entry);
             rest = tail;
         }
         if !rest.is_empty() {
             return Err(Error::input(format!("{} bytes of the zip directory list nothing", rest.len())));
         }
-        check_order(&mut starts, &entries)?;
+        check_order(&mut starts, &entries, directory.offset)?;
         let mut by_name = HashMap::with_capacity(entries.len());
         for (index, entry) in entries.iter().enumerate() {
             if by_name.insert(entry.name.clone(), index).is_some() {
@@ -285,7 +289,7 @@ fn check_local(source: &dyn ReadAt, central: &Central, limit: u64) -> Result<Ent
         return differs("method");
     }
     // Sizes and checksum may follow the data instead; then the local ones are zero.
-    let deferred = central.flags & 0x0008 != 0;
+    let deferred = central.flags & SIZES_FOLLOW != 0;
     let (crc, packed, bytes) = (record.u32(14)?, u64::from(record.u32(18)?), u64::from(record.u32(22)?));
     let zip64 = find_extra(extra, 1)?;
     let size_fits = |narrow: u64, at: usize| match (narrow, zip64) {
@@ -301,22 +305,25 @@ fn check_local(source: &dyn ReadAt, central: &Central, limit: u64) -> Result<Ent
     Ok(Entry { name: central.name.clone(), offset, bytes: central.bytes, crc: central.crc })
 }
 
-/// Entries follow one another, the first at the start of the file, without overlap.
-fn check_order(starts: &mut [(u64, u64)], entries: &[Entry]) -> Result<()> {
+/// Entries follow one another from the start of the file to the directory. Bytes between them could be
+/// a file that the directory does not list, and that a reader of local headers would see.
+///
+/// `starts` are places of local headers, ends of data, and whether sizes may follow the data.
+fn check_order(starts: &mut [(u64, u64, bool)], entries: &[Entry], directory: u64) -> Result<()> {
     starts.sort_unstable();
-    let mut end = 0;
-    for (index, &(from, to)) in starts.iter().enumerate() {
-        let overlap = from < end;
-        if overlap || (index == 0 && from != 0) {
-            let name = entries.iter().find(|e| e.offset + e.bytes == to).map_or("?", |e| e.name.as_str());
-            let message = if overlap {
-                "its bytes overlap those of another file in the archive"
-            } else {
-                "bytes before it belong to no file in the archive"
-            };
-            return Err(Error::input(message).at_item(name).at_offset(from));
+    let (mut end, mut deferred) = (0, false);
+    let last = (directory, directory, false);
+    for &(from, to, next_deferred) in starts.iter().chain([&last]) {
+        let named = || entries.iter().find(|e| e.offset + e.bytes == to).map_or("the directory", |e| e.name.as_str());
+        let Some(gap) = from.checked_sub(end) else {
+            return Err(Error::input("its bytes overlap those of another file in the archive").at_item(named()).at_offset(from));
+        };
+        if gap != 0 && !(deferred && DESCRIPTOR_BYTES.contains(&gap)) {
+            return Err(Error::input(format!("the {gap} bytes before it belong to no file in the archive"))
+                .at_item(named())
+                .at_offset(end));
         }
-        end = to;
+        (end, deferred) = (to, next_deferred);
     }
     Ok(())
 }

@@ -34,16 +34,16 @@ pub(super) enum Global {
     /// `torch._utils._rebuild_parameter`.
     RebuildParameter,
     /// `torch.FloatStorage` and its kin.
-    TypedStorage(Element),
+    TypedStorage(&'static Element),
     /// `torch.storage.UntypedStorage`.
     RawStorage,
     /// `torch.float32` and its kin.
-    Type(Element),
+    Type(&'static Element),
     /// A name that is not allowed; only while scanning.
     Refused,
 }
 
-const STORAGES: &[(&str, Element)] = &[
+static STORAGES: &[(&str, Element)] = &[
     ("DoubleStorage", element("f64", 8)),
     ("FloatStorage", element("f32", 4)),
     ("HalfStorage", element("f16", 2)),
@@ -56,7 +56,7 @@ const STORAGES: &[(&str, Element)] = &[
     ("BoolStorage", element("bool", 1)),
 ];
 
-const TYPES: &[(&str, Element)] = &[
+static TYPES: &[(&str, Element)] = &[
     ("float64", element("f64", 8)),
     ("float32", element("f32", 4)),
     ("float16", element("f16", 2)),
@@ -77,7 +77,7 @@ const TYPES: &[(&str, Element)] = &[
 impl Global {
     /// The allowed name `module.name`.
     pub(super) fn find(module: &str, name: &str) -> Option<Self> {
-        let among = |table: &[(&str, Element)]| table.iter().find(|(n, _)| *n == name).map(|(_, e)| *e);
+        let among = |table: &'static [(&str, Element)]| table.iter().find(|(n, _)| *n == name).map(|(_, e)| e);
         match module {
             "collections" if name == "OrderedDict" => Some(Self::OrderedDict),
             "torch._utils" => match name {
@@ -124,7 +124,7 @@ impl Global {
             (Self::RebuildTensorV3, [storage, offset, size, stride, _gradient, _hooks, Value::Global(Self::Type(element)), rest @ ..])
                 if rest.len() <= 1 =>
             {
-                tensor(heap, *storage, *element, [*offset, *size, *stride])
+                tensor(heap, *storage, **element, [*offset, *size, *stride])
             }
             (Self::RebuildParameter, [data @ Value::Tensor(_), _gradient, _hooks]) => Ok(*data),
             (Self::TypedStorage(_) | Self::RawStorage | Self::Type(_), _) => {

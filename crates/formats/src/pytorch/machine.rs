@@ -32,6 +32,11 @@ pub(super) struct GlobalUse {
 
 /// Longest line of the text opcodes; module names and numbers are short.
 const MAX_LINE: usize = 4096;
+/// Most opcodes of a pickle. One byte of it can make 40 bytes of values; a tensor takes about 45
+/// opcodes, so that there is room for twenty thousand.
+const MAX_OPCODES: u64 = 1 << 20;
+/// Most values that are kept to be referred to again.
+const MAX_MEMO: u64 = 1 << 19;
 /// Most names that are recorded.
 const MAX_USES: usize = 100_000;
 
@@ -83,7 +88,7 @@ impl<'m, 'c> Machine<'m, 'c> {
         loop {
             let at = self.cursor.position();
             count += 1;
-            let step = Limits::check(count, self.limits.array_elements, "opcodes of a pickle").and_then(|()| {
+            let step = Limits::check(count, self.limits.array_elements.min(MAX_OPCODES), "opcodes of a pickle").and_then(|()| {
                 let opcode = self.cursor.u8()?;
                 if opcode == b'.' { self.stop().map(Some) } else { self.step(opcode, at).map(|()| None) }
             });
@@ -218,6 +223,7 @@ impl<'m, 'c> Machine<'m, 'c> {
 
     fn put(&mut self, index: u64) -> Result<()> {
         let value = self.top()?;
+        Limits::check(self.memo.len() as u64, MAX_MEMO, "values that a pickle keeps")?;
         self.memo.insert(index, value);
         Ok(())
     }
@@ -333,8 +339,9 @@ impl<'m, 'c> Machine<'m, 'c> {
             }
             0x85..=0x87 => {
                 let count = usize::from(opcode - 0x84);
-                let mut items = (0..count).map(|_| self.pop()).collect::<Result<Vec<_>>>()?;
-                items.reverse();
+                let from = self.stack.len().checked_sub(count).filter(|&from| from >= self.floor());
+                let from = from.ok_or_else(|| Error::input("the pickle takes a value where there is none"))?;
+                let items = self.stack.split_off(from);
                 self.heap.tuple(items)
             }
             b'a' => {
@@ -450,7 +457,7 @@ impl<'m, 'c> Machine<'m, 'c> {
                 .help("save the checkpoint again with a newer torch"));
         }
         let element = match class {
-            Value::Global(Global::TypedStorage(element)) => Some(element),
+            Value::Global(Global::TypedStorage(element)) => Some(*element),
             Value::Global(Global::RawStorage) => None,
             Value::Global(Global::Refused) | Value::Opaque if self.policy == Policy::Record => return Ok(Value::Opaque),
             other => return Err(Error::input(format!("the type of a storage is {}", self.heap.describe(other)))),
