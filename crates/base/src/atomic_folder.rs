@@ -40,7 +40,10 @@ impl AtomicFolder {
         let replaces = check_target(target, is_ours)?;
         let partial = partial_path(target);
         storage.create_folder(&partial)?;
-        let lock = storage.open(&partial.join(LOCK), 0)?;
+        let lock = storage.open(&partial.join(LOCK), 0).inspect_err(|_| {
+            // Ours was just made and is empty; that of another process is not, and stays.
+            let _ = storage.remove_folder(&partial);
+        })?;
         let out = Self { storage, lock: Some(lock), partial, target: target.to_owned(), replaces, done: false };
         empty(out.storage.as_ref(), &out.partial, &|name| name == LOCK || keep(name))?;
         Ok(out)

@@ -1,9 +1,12 @@
 //! Readers over bytes in memory, for the fuzz targets.
 
-use gravure_base::MemoryReader;
-use gravure_core::{Catalog, Limits, Result};
+use std::path::Path;
+use std::sync::Arc;
 
-use crate::{gguf, imatrix};
+use gravure_base::{MemoryReader, ReadAt};
+use gravure_core::{Catalog, Limits, ReadRequest, Result, Tensor};
+
+use crate::{gguf, imatrix, pytorch, safetensors};
 
 /// Reads the bytes as one GGUF file: header, names, tokenizer.
 pub fn read_gguf(bytes: &[u8], catalog: &Catalog, limits: &Limits) -> Result<()> {
@@ -14,4 +17,50 @@ pub fn read_gguf(bytes: &[u8], catalog: &Catalog, limits: &Limits) -> Result<()>
 /// Reads the bytes as an importance matrix.
 pub fn read_importance_matrix(bytes: &[u8], catalog: &Catalog, limits: &Limits) -> Result<()> {
     imatrix::read_from(&MemoryReader::new(bytes, "memory"), catalog, limits).map(|_| ())
+}
+
+/// Reads the bytes as one safetensors file, and the first row of each of its tensors.
+pub fn read_safetensors(bytes: &[u8], catalog: &Catalog, limits: &Limits) -> Result<()> {
+    let source: Arc<dyn ReadAt> = Arc::new(MemoryReader::new(bytes, "memory"));
+    read_first_rows(&safetensors::tensors_of(&source, catalog, limits)?)
+}
+
+/// Reads the bytes as an index of shards.
+pub fn read_index(bytes: &[u8], limits: &Limits) -> Result<()> {
+    safetensors::parse_index(bytes, Path::new("memory"), "safetensors", limits).map(|_| ())
+}
+
+/// Reads the bytes as a `config.json` for every architecture.
+pub fn read_config(bytes: &[u8], catalog: &Catalog, limits: &Limits) -> Result<()> {
+    let config = safetensors::json::parse(bytes, limits)?;
+    for architecture in catalog.architectures {
+        for lenient in [false, true] {
+            if let Ok(parameters) = architecture.configure(&config, lenient) {
+                architecture.tensor_map(&parameters)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads the bytes as a PyTorch checkpoint (zip or stream), and the first row of each of its tensors.
+pub fn read_pytorch(bytes: &[u8], catalog: &Catalog, limits: &Limits) -> Result<()> {
+    let source: Arc<dyn ReadAt> = Arc::new(MemoryReader::new(bytes, "memory"));
+    let request = ReadRequest { path: Path::new("memory"), catalog, limits, lenient: false };
+    let (tensors, _) = pytorch::read_source(&source, &request, &mut Vec::new())?;
+    read_first_rows(&tensors)
+}
+
+/// Scans the bytes as a checkpoint or a bare pickle.
+pub fn scan_pickle(bytes: &[u8], limits: &Limits) -> pytorch::PickleScan {
+    let source: Arc<dyn ReadAt> = Arc::new(MemoryReader::new(bytes, "memory"));
+    pytorch::scan_source(&source, limits)
+}
+
+fn read_first_rows(tensors: &[Tensor]) -> Result<()> {
+    let mut out = Vec::new();
+    for tensor in tensors.iter().filter(|t| t.shape.rows() > 0) {
+        tensor.data.read_rows(0..1, &mut out)?;
+    }
+    Ok(())
 }

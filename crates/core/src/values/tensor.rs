@@ -61,6 +61,20 @@ pub trait TensorData: Send + Sync + std::fmt::Debug {
     fn rows_at_once(&self) -> Option<u64> {
         None
     }
+
+    /// Replaces `out` with the bytes `bytes` of each of the encoded `rows`, one after the other: a
+    /// part of the columns, without reading the others where the source allows it.
+    fn read_columns(&self, rows: Range<u64>, bytes: Range<u64>, out: &mut Vec<u8>) -> Result<()> {
+        out.clear();
+        let mut whole = Vec::new();
+        for row in rows {
+            self.read_rows(row..row + 1, &mut whole)?;
+            let (start, end) = (usize::try_from(bytes.start), usize::try_from(bytes.end));
+            let part = start.ok().zip(end.ok()).and_then(|(start, end)| whole.get(start..end));
+            out.extend_from_slice(part.ok_or_else(|| Error::bug(format!("bytes {bytes:?} of a row of {}", whole.len())))?);
+        }
+        Ok(())
+    }
 }
 
 /// A tensor whose weights have not been read yet.
@@ -123,5 +137,21 @@ impl TensorData for StoredTensor {
         let bytes = (rows.end - rows.start) * self.row_bytes;
         out.resize(usize::try_from(bytes).map_err(|_| Error::limit("too many rows at once"))?, 0);
         self.source.read_exact_at(out, self.offset + rows.start * self.row_bytes)
+    }
+
+    fn read_columns(&self, rows: Range<u64>, bytes: Range<u64>, out: &mut Vec<u8>) -> Result<()> {
+        if rows.start > rows.end || rows.end > self.rows || bytes.start > bytes.end || bytes.end > self.row_bytes {
+            return Err(Error::bug(format!("bytes {bytes:?} of {} in rows {rows:?} of {}", self.row_bytes, self.rows)));
+        }
+        let each = bytes.end - bytes.start;
+        let total = usize::try_from((rows.end - rows.start) * each).map_err(|_| Error::limit("too many rows at once"))?;
+        out.resize(total, 0);
+        if each == 0 {
+            return Ok(());
+        }
+        for (row, out) in rows.zip(out.chunks_exact_mut(each as usize)) {
+            self.source.read_exact_at(out, self.offset + row * self.row_bytes + bytes.start)?;
+        }
+        Ok(())
     }
 }

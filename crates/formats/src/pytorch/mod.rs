@@ -27,4 +27,6 @@ mod scan;
 mod tensors;
 
 pub use format::PyTorch;
+pub(crate) use read::read_source;
+pub(crate) use scan::scan as scan_source;
 pub use scan::{PickleScan, ScannedGlobal, scan_pickle};

@@ -100,7 +100,8 @@ pub(super) fn container(source: &dyn ReadAt) -> Result<Container> {
     }
 }
 
-pub(super) fn read_source(
+/// The tensors of one opened checkpoint, and what kind of container it is.
+pub(crate) fn read_source(
     source: &Arc<dyn ReadAt>,
     request: &ReadRequest<'_>,
     notes: &mut Vec<Note>,

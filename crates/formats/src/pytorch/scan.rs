@@ -56,7 +56,8 @@ pub fn scan_pickle(path: &Path, limits: &Limits) -> Result<PickleScan> {
     Ok(scan(&source, limits))
 }
 
-fn scan(source: &Arc<dyn ReadAt>, limits: &Limits) -> PickleScan {
+/// Scans an opened file.
+pub(crate) fn scan(source: &Arc<dyn ReadAt>, limits: &Limits) -> PickleScan {
     let mut out = PickleScan::default();
     let mut found = Found::default();
     match read::container(source.as_ref()) {

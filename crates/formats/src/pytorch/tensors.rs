@@ -155,6 +155,11 @@ struct TransposedTensor {
 }
 
 impl TensorData for TransposedTensor {
+    fn rows_at_once(&self) -> Option<u64> {
+        let row_bytes = self.columns.saturating_mul(self.element).max(1);
+        Some((MAX_STRIP_BYTES / row_bytes).clamp(1, self.rows.max(1)))
+    }
+
     fn read_rows(&self, rows: Range<u64>, out: &mut Vec<u8>) -> Result<()> {
         if rows.start > rows.end || rows.end > self.rows {
             return Err(Error::bug(format!("rows {rows:?} of {}", self.rows)));

@@ -9,7 +9,7 @@ use gravure_core::values::Source;
 use gravure_core::{Architecture, Catalog, HyperKey, Hyperparameters, Model, Naming, Note, ReadRequest, Role, Tensor, TensorId, TensorMap};
 use serde_json::Value as Json;
 
-use super::Companions;
+use super::{Companions, quantized};
 
 /// Rows of the output matrix are compared with the embedding's in pieces of this many bytes.
 const COMPARE_BYTES: u64 = 1 << 20;
@@ -49,8 +49,10 @@ pub(crate) fn assemble(parts: Parts, request: &ReadRequest<'_>) -> Result<Model>
         tensors,
         notes,
     };
-    let Some(config) = companions.config else { return Ok(model) };
+    let Some(mut config) = companions.config else { return Ok(model) };
     let in_config = |e: Error| e.in_file(companions.root.join("config.json"));
+    let stored = std::mem::take(&mut model.tensors);
+    model.tensors = quantized::present(&mut config, stored, request.catalog, request.lenient, &mut model.notes).map_err(in_config)?;
     let (name, architecture) = find_architecture(&config, request.catalog).map_err(in_config)?;
     model.architecture_id = name;
     let Some(architecture) = architecture else {

@@ -77,11 +77,29 @@ impl Companions {
         if map.contains_key(gravure_core::contracts::POOLING_KEY) {
             return Err(Error::input("this key is reserved").at_item(gravure_core::contracts::POOLING_KEY).in_file(path));
         }
+        if !map.contains_key("quantization_config")
+            && let Some(quantization) = self.read_quantization(limits)?
+        {
+            map.insert("quantization_config".to_owned(), quantization);
+        }
         if let Some(pooling) = self.read_pooling(limits)? {
             map.insert(gravure_core::contracts::POOLING_KEY.to_owned(), pooling);
         }
         self.config = Some(config);
         Ok(())
+    }
+
+    /// What AutoGPTQ and AutoAWQ wrote beside `config.json` before it had a place for it.
+    fn read_quantization(&mut self, limits: &Limits) -> Result<Option<Json>> {
+        for (name, method) in [("quantize_config.json", "gptq"), ("quant_config.json", "awq")] {
+            let Some(path) = self.existing(name) else { continue };
+            let Json::Object(mut map) = json::read_file(&path, limits)? else {
+                return Err(Error::input("is not a JSON object").in_file(path));
+            };
+            map.entry("quant_method").or_insert_with(|| method.into());
+            return Ok(Some(Json::Object(map)));
+        }
+        Ok(None)
     }
 
     /// The configuration of the pooling module that `modules.json` (sentence-transformers) names.

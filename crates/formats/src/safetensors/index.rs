@@ -30,7 +30,8 @@ pub(crate) fn read(path: &Path, root: &Path, extension: &str, limits: &Limits) -
     parse(&bytes, root, extension, limits).map_err(|e| e.in_file(path))
 }
 
-fn parse(bytes: &[u8], root: &Path, extension: &str, limits: &Limits) -> Result<Index> {
+/// Parses an index.
+pub(crate) fn parse(bytes: &[u8], root: &Path, extension: &str, limits: &Limits) -> Result<Index> {
     let value = json::parse(bytes, limits)?;
     let Some(Value::Object(map)) = value.get("weight_map") else {
         return Err(Error::input("has no object `weight_map`"));

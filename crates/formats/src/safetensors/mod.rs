@@ -24,6 +24,7 @@ mod header;
 mod index;
 pub(crate) mod json;
 mod outline;
+mod quantized;
 mod read;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -32,4 +33,5 @@ mod write;
 pub(crate) use assemble::{Parts, assemble};
 pub(crate) use companions::Companions;
 pub use format::HuggingFace;
-pub(crate) use read::read_shards;
+pub(crate) use index::parse as parse_index;
+pub(crate) use read::{read_shards, tensors_of};

@@ -233,7 +233,9 @@ fn companions(package: &Package<'_>) -> Result<Vec<(String, Content)>> {
         return Ok(Vec::new());
     }
     if package.pruned_layers > 0 {
-        return Err(Error::unsupported("a pruned model cannot be written as a Hugging Face folder yet: its config.json would claim the layers that are gone"));
+        return Err(Error::unsupported(
+            "a pruned model cannot be written as a Hugging Face folder yet: its config.json would claim the layers that are gone",
+        ));
     }
     let mut out = vec![("config.json".to_owned(), Content::Bytes(adjusted_config(&config, package)?))];
     let mut names: Vec<String> = TOKENIZER_FILES.iter().chain(OTHER_FILES).map(|&n| n.to_owned()).collect();

@@ -99,7 +99,7 @@ pub(super) fn read_tensors(path: &Path, catalog: &Catalog, limits: &Limits) -> R
 }
 
 /// The tensors of one opened file, in the order of their bytes.
-pub(super) fn tensors_of(source: &Arc<dyn ReadAt>, catalog: &Catalog, limits: &Limits) -> Result<Vec<Tensor>> {
+pub(crate) fn tensors_of(source: &Arc<dyn ReadAt>, catalog: &Catalog, limits: &Limits) -> Result<Vec<Tensor>> {
     let header = header::read(source.as_ref(), limits)?;
     header
         .tensors

@@ -1,57 +1,11 @@
-//! What the tests of this crate need of the other axes: plain encodings and a tiny architecture.
+//! What the tests of this crate need of the other axes: the encodings and a tiny architecture.
 
 use std::path::{Path, PathBuf};
 
 use gravure_base::{Limits, Result};
 use gravure_core::{
-    Architecture, Catalog, Encoding, Error, Graph, HyperKey, Hyperparameters, Importance, Layout, Model, Part, ReadRequest, Role,
-    TensorMap, TensorRule, Transform, Value,
+    Architecture, Catalog, Error, Graph, HyperKey, Hyperparameters, Model, Part, ReadRequest, Role, TensorMap, TensorRule, Transform, Value,
 };
-
-/// An element type without blocks.
-#[derive(Debug)]
-struct Plain(&'static str, usize);
-
-impl Encoding for Plain {
-    fn id(&self) -> &'static str {
-        self.0
-    }
-
-    fn doc(&self) -> &'static str {
-        "a plain element type for tests"
-    }
-
-    fn layout(&self) -> Layout {
-        Layout { block_elements: 1, block_bytes: self.1 }
-    }
-
-    fn is_integer(&self) -> bool {
-        self.0.starts_with(['i', 'u']) || self.0 == "bool"
-    }
-
-    fn encode(&self, source: &[f32], _: usize, _: Importance<'_>, out: &mut [u8]) -> Result<()> {
-        for (value, out) in source.iter().zip(out.chunks_exact_mut(self.1)) {
-            match self.0 {
-                "f32" => out.copy_from_slice(&value.to_le_bytes()),
-                "bf16" => out.copy_from_slice(&((value.to_bits() >> 16) as u16).to_le_bytes()),
-                _ => return Err(Error::unsupported("not in tests")),
-            }
-        }
-        Ok(())
-    }
-
-    fn decode(&self, source: &[u8], out: &mut [f32]) -> Result<()> {
-        for (bytes, out) in source.chunks_exact(self.1).zip(out) {
-            *out = match (self.0, bytes) {
-                ("f32", &[a, b, c, d]) => f32::from_le_bytes([a, b, c, d]),
-                ("bf16", &[a, b]) => f32::from_bits(u32::from(u16::from_le_bytes([a, b])) << 16),
-                ("f16", &[a, b]) => half::f16::from_le_bytes([a, b]).to_f32(),
-                _ => return Err(Error::unsupported("not in tests")),
-            };
-        }
-        Ok(())
-    }
-}
 
 /// `output = up(embedding)`, tied, or not.
 #[derive(Debug)]
@@ -114,29 +68,12 @@ impl Architecture for Tiny {
     }
 }
 
-/// Element types and the architecture `tiny`.
+/// All encodings and the architecture `tiny`.
 pub(crate) fn catalog() -> &'static Catalog {
-    static ENCODINGS: &[&dyn Encoding] = &[
-        &Plain("f64", 8),
-        &Plain("f32", 4),
-        &Plain("f16", 2),
-        &Plain("bf16", 2),
-        &Plain("f8_e4m3", 1),
-        &Plain("f8_e5m2", 1),
-        &Plain("i64", 8),
-        &Plain("i32", 4),
-        &Plain("i16", 2),
-        &Plain("i8", 1),
-        &Plain("u64", 8),
-        &Plain("u32", 4),
-        &Plain("u16", 2),
-        &Plain("u8", 1),
-        &Plain("bool", 1),
-    ];
     static CATALOG: std::sync::OnceLock<Catalog> = std::sync::OnceLock::new();
     CATALOG.get_or_init(|| Catalog {
-        encodings: ENCODINGS,
-        plane_encodings: &[],
+        encodings: gravure_encodings::ENCODINGS,
+        plane_encodings: gravure_encodings::PLANE_ENCODINGS,
         methods: &[],
         formats: crate::FORMATS,
         architectures: &[&Tiny],

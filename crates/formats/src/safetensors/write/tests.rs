@@ -64,7 +64,14 @@ fn package<'a>(model: &'a Model, chunks: &'a dyn ChunkStream) -> Package<'a> {
 }
 
 fn request(path: &Path) -> WriteRequest {
-    WriteRequest { path: path.to_owned(), storage: Arc::new(Disk), fingerprint: None, max_file_bytes: None, max_file_tensors: None, file_tensors: Vec::new() }
+    WriteRequest {
+        path: path.to_owned(),
+        storage: Arc::new(Disk),
+        fingerprint: None,
+        max_file_bytes: None,
+        max_file_tensors: None,
+        file_tensors: Vec::new(),
+    }
 }
 
 const CONFIG: &str = r#"{"model_type": "tiny-type", "num_hidden_layers": 2, "tie_word_embeddings": true, "torch_dtype": "float64"}"#;

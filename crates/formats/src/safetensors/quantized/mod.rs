@@ -1,0 +1,71 @@
+//! Checkpoints whose weights are already quantized: GPTQ, AWQ, MLX, compressed-tensors, fp8.
+//!
+//! Such a checkpoint spreads a matrix over several tensors and says in `config.json` how. Here each
+//! such group of tensors becomes one plain `f32` matrix under its usual name, whose rows are decoded
+//! when they are read; nothing after this point knows that the source was quantized.
+//!
+//! ```text
+//! gptq                qweight, qzeros, scales, [g_idx]
+//! awq                 qweight, qzeros, scales
+//! mlx                 weight (u32), scales, biases
+//! compressed-tensors  weight_packed, weight_scale, weight_shape, [weight_zero_point, weight_g_idx]
+//!                     weight (i8 or f8), weight_scale, [weight_zero_point]
+//! fp8                 weight (f8), weight_scale or weight_scale_inv
+//! ```
+
+mod compressed;
+mod groups;
+mod integers;
+mod planes;
+mod scaled;
+mod scheme;
+
+use gravure_base::{Error, Result};
+use gravure_core::{Catalog, Note, Tensor};
+use serde_json::Value as Json;
+
+use groups::Groups;
+use scheme::Scheme;
+
+/// Replaces quantized groups by plain tensors and takes the description out of `config`.
+///
+/// # Errors
+/// `Unsupported` for a way of quantizing that this build does not know (a note where `lenient`),
+/// `Input` where tensors are missing or do not fit the description.
+pub(crate) fn present(
+    config: &mut Json,
+    tensors: Vec<Tensor>,
+    catalog: &Catalog,
+    lenient: bool,
+    notes: &mut Vec<Note>,
+) -> Result<Vec<Tensor>> {
+    let scheme = match Scheme::take(config) {
+        Ok(Some(scheme)) => scheme,
+        Ok(None) => return Ok(tensors),
+        Err(error) if lenient && error.kind() == gravure_base::ErrorKind::Unsupported => {
+            let text = format!("{}: the tensors are shown as they are stored", error.message());
+            notes.push(Note { subject: "quantization_config".into(), text });
+            return Ok(tensors);
+        }
+        Err(error) => return Err(error),
+    };
+    let mut groups = Groups::new(tensors);
+    let mut decoded = 0u64;
+    for base in groups.bases(scheme.marker()) {
+        let context = |e: Error| e.at_item(&*base);
+        if let Some(tensor) = scheme.decode(&base, &mut groups, catalog).map_err(context)? {
+            groups.put(&base, scheme.marker(), tensor).map_err(context)?;
+            decoded += 1;
+        }
+    }
+    let dropped = groups.drop_suffixes(scheme.unused());
+    notes.push(Note { subject: "weights".into(), text: format!("{decoded} matrices are decoded from {}", scheme.describe()) });
+    if dropped > 0 {
+        let text = format!("{dropped} tensors describe the quantization of activations and were left out");
+        notes.push(Note { subject: "weights".into(), text });
+    }
+    Ok(groups.finish())
+}
+
+#[cfg(test)]
+mod tests;

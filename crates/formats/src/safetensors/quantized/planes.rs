@@ -1,0 +1,125 @@
+//! A matrix in planes as one tensor of decoded rows.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use gravure_base::{Error, Result};
+use gravure_core::{Catalog, PlaneAxis, PlaneEncoding, PlaneLayout, PlaneParameters, PlaneRole, Tensor, TensorData};
+
+/// Rows that are decoded at once, in bytes of `f32`: strided planes are read in fewer, longer pieces.
+const PIECE_BYTES: u64 = 4 << 20;
+
+/// The planes of one matrix.
+#[derive(Debug)]
+struct PlaneTensor {
+    encoding: &'static dyn PlaneEncoding,
+    parameters: PlaneParameters,
+    planes: Vec<(PlaneLayout, Arc<dyn TensorData>)>,
+    row_step: u64,
+}
+
+/// The matrix `name` from its planes.
+///
+/// # Errors
+/// `Input` where a plane is missing, left over, or has another shape or type than the encoding says.
+pub(super) fn tensor(
+    name: String,
+    encoding: &str,
+    parameters: PlaneParameters,
+    mut stored: Vec<(PlaneRole, Tensor)>,
+    catalog: &Catalog,
+) -> Result<Tensor> {
+    let encoding = catalog.plane_encoding(encoding)?;
+    let shape = parameters.shape()?;
+    let mut planes = Vec::new();
+    for layout in encoding.planes(&parameters)? {
+        let at = stored.iter().position(|(role, _)| *role == layout.role);
+        let at = at.ok_or_else(|| Error::input(format!("its tensor of {:?} is missing", layout.role)))?;
+        let (_, plane) = stored.swap_remove(at);
+        check(&layout, &plane)?;
+        planes.push((layout, plane.data));
+    }
+    if let Some((role, plane)) = stored.first() {
+        return Err(Error::input(format!("`{}` is a plane of {role:?}, which {} does not have", plane.name, encoding.id())));
+    }
+    let row_step = encoding.row_step(&parameters)?.max(1);
+    let data = Arc::new(PlaneTensor { encoding, parameters, planes, row_step });
+    Ok(Tensor { name, id: None, shape, encoding: catalog.encoding("f32")?, data })
+}
+
+fn check(layout: &PlaneLayout, plane: &Tensor) -> Result<()> {
+    let fits = match plane.shape.dimensions() {
+        [outer, inner] => [*outer, *inner] == [layout.outer, layout.inner],
+        [inner] => layout.outer == 1 && *inner == layout.inner,
+        _ => false,
+    };
+    let elements = plane.encoding.layout();
+    if !fits || elements.block_elements != 1 || elements.block_bytes as u64 != layout.element_bytes {
+        return Err(Error::input(format!(
+            "`{}` is {} of {}, where the quantization asks for [{}, {}] of {} bytes",
+            plane.name,
+            plane.shape,
+            plane.encoding.id(),
+            layout.outer,
+            layout.inner,
+            layout.element_bytes
+        )));
+    }
+    Ok(())
+}
+
+impl PlaneTensor {
+    /// The bytes of one plane that belong to `rows`.
+    fn read(&self, layout: &PlaneLayout, data: &dyn TensorData, rows: &Range<u64>) -> Result<Vec<u8>> {
+        let mut out = Vec::new();
+        let Some(piece) = layout.pieces(rows.clone())?.next() else { return Ok(out) };
+        match layout.axis {
+            PlaneAxis::None => data.read_rows(0..layout.outer, &mut out)?,
+            PlaneAxis::Inner => data.read_columns(0..layout.outer, piece, &mut out)?,
+            PlaneAxis::Outer => {
+                let row_bytes = layout.inner * layout.element_bytes;
+                if row_bytes > 0 {
+                    data.read_rows(piece.start / row_bytes..piece.end / row_bytes, &mut out)?;
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    /// Decodes whole steps of rows.
+    fn decode(&self, rows: Range<u64>, out: &mut Vec<f32>) -> Result<()> {
+        let buffers = self.planes.iter().map(|(layout, data)| self.read(layout, data.as_ref(), &rows)).collect::<Result<Vec<_>>>()?;
+        let views: Vec<&[u8]> = buffers.iter().map(Vec::as_slice).collect();
+        let count = (rows.end - rows.start).checked_mul(self.parameters.columns).and_then(|n| usize::try_from(n).ok());
+        out.resize(count.ok_or_else(|| Error::limit("too many rows at once"))?, 0.0);
+        self.encoding.decode(&self.parameters, &views, rows.end - rows.start, out)
+    }
+}
+
+impl TensorData for PlaneTensor {
+    fn rows_at_once(&self) -> Option<u64> {
+        let row_bytes = self.parameters.columns.saturating_mul(4).max(1);
+        let rows = (PIECE_BYTES / row_bytes / self.row_step).max(1) * self.row_step;
+        Some(rows.clamp(1, self.parameters.rows.max(1)))
+    }
+
+    fn read_rows(&self, rows: Range<u64>, out: &mut Vec<u8>) -> Result<()> {
+        if rows.start > rows.end || rows.end > self.parameters.rows {
+            return Err(Error::bug(format!("rows {rows:?} of {}", self.parameters.rows)));
+        }
+        out.clear();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let start = rows.start / self.row_step * self.row_step;
+        let end = rows.end.next_multiple_of(self.row_step).min(self.parameters.rows);
+        let mut values = Vec::new();
+        self.decode(start..end, &mut values)?;
+        let columns = self.parameters.columns as usize;
+        let wanted = (rows.start - start) as usize * columns..(rows.end - start) as usize * columns;
+        let wanted = values.get(wanted).ok_or_else(|| Error::bug("fewer rows were decoded than asked for"))?;
+        out.reserve(wanted.len() * 4);
+        out.extend(wanted.iter().flat_map(|v| v.to_le_bytes()));
+        Ok(())
+    }
+}
