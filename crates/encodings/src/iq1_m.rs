@@ -10,6 +10,7 @@
 //! in the top bits of the four words, lowest four bits first. Spec: `block_iq1_m` of ggml.
 
 use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
+use gravure_simd::{F32s, MAX_LANES, Mask, Simd};
 
 use crate::blocks::{decode_blocks, validate_blocks};
 use crate::codebooks::iq1::POINTS;
@@ -80,7 +81,12 @@ fn scale_bits(words: &[u16; 4]) -> u16 {
 
 impl EncodeWeighted<ELEMENTS, BYTES> for Iq1M {
     #[inline(always)]
-    fn encode_block(x: &[f32; ELEMENTS], importance: Option<&[f32; ELEMENTS]>, out: &mut [u8; BYTES]) -> Option<()> {
+    fn encode_block<S: Simd>(
+        isa: Option<S>,
+        x: &[f32; ELEMENTS],
+        importance: Option<&[f32; ELEMENTS]>,
+        out: &mut [u8; BYTES],
+    ) -> Option<()> {
         let variance = 2.0 * sum_of_squares(x) / ELEMENTS as f32;
         let mut weights = [[0.0f32; GROUP]; GROUPS];
         let mut scales = [0.0f32; GROUPS];
@@ -93,7 +99,7 @@ impl EncodeWeighted<ELEMENTS, BYTES> for Iq1M {
                 Some(importance) => error_weights(x, &importance.as_chunks().0[g], variance),
                 None => x.map(|v| v * v),
             };
-            let Some(fit) = fit_group(x, &weights[g])? else { continue };
+            let Some(fit) = fit_group(isa, x, &weights[g])? else { continue };
             scales[g] = fit.scale;
             down[g] = fit.down;
             points[g] = fit.points;
@@ -145,7 +151,7 @@ struct Fit {
 /// places, and prefix sums, one for each vector of the group since their shifts differ, give the
 /// scale and the score of each split.
 #[inline(always)]
-fn fit_group(x: &[f32; GROUP], weights: &[f32; GROUP]) -> Option<Option<Fit>> {
+fn fit_group<S: Simd>(isa: Option<S>, x: &[f32; GROUP], weights: &[f32; GROUP]) -> Option<Option<Fit>> {
     if x.iter().fold(0.0f32, |largest, v| largest.max(v.abs())) < SMALLEST {
         return Some(None);
     }
@@ -160,7 +166,7 @@ fn fit_group(x: &[f32; GROUP], weights: &[f32; GROUP]) -> Option<Option<Fit>> {
         sum_x[other][j + 1] = sum_x[other][j];
         sum_w[other][j + 1] = sum_w[other][j];
     }
-    let Some(Split { first, second, mut scale, mut down }) = best_split(&sum_x, &sum_w) else { return Some(None) };
+    let Some(Split { first, second, mut scale, mut down }) = best_split(isa, &sum_x, &sum_w) else { return Some(None) };
     let mut levels = [0u8; GROUP];
     for (j, &i) in order.iter().enumerate() {
         levels[usize::from(i)] = u8::from(j >= first) + u8::from(j >= second);
@@ -175,7 +181,7 @@ fn fit_group(x: &[f32; GROUP], weights: &[f32; GROUP]) -> Option<Option<Fit>> {
     let mut points = [0u16; 2];
     let mut moved = false;
     for (k, levels) in levels.as_chunks::<8>().0.iter().enumerate() {
-        let (point, exact) = find(levels, &vectors[k], &vector_weights[k], scale, values[k])?;
+        let (point, exact) = find(isa, levels, &vectors[k], &vector_weights[k], scale, values[k])?;
         points[k] = point;
         moved |= !exact;
     }
@@ -191,6 +197,9 @@ fn fit_group(x: &[f32; GROUP], weights: &[f32; GROUP]) -> Option<Option<Fit>> {
     if scale.is_nan() { None } else { Some(Some(Fit { scale, down, points })) }
 }
 
+/// Splits that are looked at together.
+const STRIDE: usize = MAX_LANES;
+
 /// Where the levels change in the sorted group, and what fits then.
 struct Split {
     first: usize,
@@ -204,39 +213,93 @@ const SHIFTS: [[bool; 2]; 4] = [[false, false], [false, true], [true, false], [t
 
 /// Tries all splits with all shifts; the first of equally good ones.
 #[inline(always)]
-fn best_split(sum_x: &[[f32; GROUP + 1]; 2], sum_w: &[[f32; GROUP + 1]; 2]) -> Option<Split> {
+fn best_split<S: Simd>(isa: Option<S>, sum_x: &[[f32; GROUP + 1]; 2], sum_w: &[[f32; GROUP + 1]; 2]) -> Option<Split> {
+    let padded = [padded(&sum_x[0]), padded(&sum_x[1]), padded(&sum_w[0]), padded(&sum_w[1])];
     let mut best = None;
     let mut score = -f32::MAX;
     // Levels are one apart, whatever the shift, so a split moves the projection on the values from
     // that of the highest level by the two prefix sums.
     let squares = SHIFTED.map(|v| (v[0] * v[0] - v[1] * v[1], v[1] * v[1] - v[2] * v[2]));
     for first in 0..=GROUP {
-        for second in first..=GROUP {
-            // Indexed by vector, then by shift.
-            let mut with_x = [[0.0f32; 2]; 2];
-            let mut with_value = [[0.0f32; 2]; 2];
-            for h in 0..2 {
-                let moved = sum_x[h][first] + sum_x[h][second];
-                for s in 0..2 {
-                    let highest = SHIFTED[s][2];
-                    with_x[h][s] = sum_x[h][GROUP] * highest - moved;
-                    with_value[h][s] =
-                        sum_w[h][GROUP] * highest * highest + sum_w[h][first] * squares[s].0 + sum_w[h][second] * squares[s].1;
-                }
+        for from in (first..=GROUP).step_by(STRIDE) {
+            // Few splits are better than the best so far: many are looked at together first.
+            if let Some(isa) = isa
+                && !any_better(isa, &padded, &squares, first, from, score)
+            {
+                continue;
             }
-            for down in SHIFTS {
-                let [a, b] = down.map(usize::from);
-                let x = with_x[0][a] + with_x[1][b];
-                let value = with_value[0][a] + with_value[1][b];
-                if value > 0.0 && x * x > score * value {
-                    let scale = x / value;
-                    score = scale * x;
-                    best = Some(Split { first, second, scale, down });
+            for second in from..=GROUP.min(from + STRIDE - 1) {
+                // Indexed by vector, then by shift.
+                let mut with_x = [[0.0f32; 2]; 2];
+                let mut with_value = [[0.0f32; 2]; 2];
+                for h in 0..2 {
+                    let moved = sum_x[h][first] + sum_x[h][second];
+                    for s in 0..2 {
+                        let highest = SHIFTED[s][2];
+                        with_x[h][s] = sum_x[h][GROUP] * highest - moved;
+                        with_value[h][s] =
+                            sum_w[h][GROUP] * highest * highest + sum_w[h][first] * squares[s].0 + sum_w[h][second] * squares[s].1;
+                    }
+                }
+                for down in SHIFTS {
+                    let [a, b] = down.map(usize::from);
+                    let x = with_x[0][a] + with_x[1][b];
+                    let value = with_value[0][a] + with_value[1][b];
+                    if value > 0.0 && x * x > score * value {
+                        let scale = x / value;
+                        score = scale * x;
+                        best = Some(Split { first, second, scale, down });
+                    }
                 }
             }
         }
     }
     best
+}
+
+/// Prefix sums, zeros behind them.
+#[inline(always)]
+fn padded(sums: &[f32; GROUP + 1]) -> [f32; GROUP + STRIDE] {
+    let mut padded = [0.0; GROUP + STRIDE];
+    padded[..=GROUP].copy_from_slice(sums);
+    padded
+}
+
+/// Whether any of the next [`STRIDE`] second splits scores better; `sums` are those with the weights
+/// of both vectors and those of their errors' weights.
+#[inline(always)]
+fn any_better<S: Simd>(
+    isa: S,
+    sums: &[[f32; GROUP + STRIDE]; 4],
+    squares: &[(f32, f32); 2],
+    first: usize,
+    from: usize,
+    score: f32,
+) -> bool {
+    let (zero, score) = (F32s::splat(isa, 0.0), F32s::splat(isa, score));
+    let mut better = Mask::none(isa);
+    for start in (0..STRIDE).step_by(S::LANES) {
+        let mut with_x = [[zero; 2]; 2];
+        let mut with_value = [[zero; 2]; 2];
+        for h in 0..2 {
+            let (x, w) = (&sums[h], &sums[2 + h]);
+            let moved = F32s::splat(isa, x[first]) + F32s::load(isa, &x[from + start..]);
+            let second = F32s::load(isa, &w[from + start..]);
+            for s in 0..2 {
+                let highest = SHIFTED[s][2];
+                with_x[h][s] = F32s::splat(isa, x[GROUP] * highest) - moved;
+                with_value[h][s] =
+                    F32s::splat(isa, w[GROUP] * highest * highest + w[first] * squares[s].0) + second * F32s::splat(isa, squares[s].1);
+            }
+        }
+        for down in SHIFTS {
+            let [a, b] = [usize::from(down[0]), usize::from(down[1])];
+            let x = with_x[0][a] + with_x[1][b];
+            let value = with_value[0][a] + with_value[1][b];
+            better = better | (value.gt(zero) & (x * x).gt(score * value));
+        }
+    }
+    better.any()
 }
 
 fn decode_block(block: &[u8; BYTES], out: &mut [f32; ELEMENTS]) {

@@ -10,6 +10,7 @@
 //! Spec: `block_iq1_s` of ggml.
 
 use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
+use gravure_simd::{F32s, MAX_LANES, Mask, Simd};
 
 use crate::blocks::{decode_blocks, validate_scales};
 use crate::codebooks::iq1::POINTS;
@@ -67,7 +68,12 @@ impl Encoding for Iq1S {
 
 impl EncodeWeighted<ELEMENTS, BYTES> for Iq1S {
     #[inline(always)]
-    fn encode_block(x: &[f32; ELEMENTS], importance: Option<&[f32; ELEMENTS]>, out: &mut [u8; BYTES]) -> Option<()> {
+    fn encode_block<S: Simd>(
+        isa: Option<S>,
+        x: &[f32; ELEMENTS],
+        importance: Option<&[f32; ELEMENTS]>,
+        out: &mut [u8; BYTES],
+    ) -> Option<()> {
         let variance = 2.0 * sum_of_squares(x) / ELEMENTS as f32;
         let mut scales = [0.0f32; GROUPS];
         let mut down = [false; GROUPS];
@@ -75,7 +81,7 @@ impl EncodeWeighted<ELEMENTS, BYTES> for Iq1S {
         out.fill(0);
         for (g, x) in x.as_chunks::<GROUP>().0.iter().enumerate() {
             let weights = error_weights(x, &importance?.as_chunks().0[g], variance);
-            let Some(fit) = fit_group(x, &weights)? else { continue };
+            let Some(fit) = fit_group(isa, x, &weights)? else { continue };
             scales[g] = fit.scale;
             down[g] = fit.down;
             for (k, point) in fit.points.iter().enumerate() {
@@ -109,7 +115,7 @@ struct Fit {
 /// With three levels the best rounding can be found exactly: it splits the sorted weights at two
 /// places, and prefix sums give the scale and the score of each split.
 #[inline(always)]
-fn fit_group(x: &[f32; GROUP], weights: &[f32; GROUP]) -> Option<Option<Fit>> {
+fn fit_group<S: Simd>(isa: Option<S>, x: &[f32; GROUP], weights: &[f32; GROUP]) -> Option<Option<Fit>> {
     if x.iter().fold(0.0f32, |largest, v| largest.max(v.abs())) < SMALLEST {
         return Some(None);
     }
@@ -121,7 +127,7 @@ fn fit_group(x: &[f32; GROUP], weights: &[f32; GROUP]) -> Option<Option<Fit>> {
         sum_x[j + 1] = sum_x[j] + weights[i] * x[i];
         sum_w[j + 1] = sum_w[j] + weights[i];
     }
-    let Some(Split { first, second, mut scale, mut down }) = best_split(&sum_x, &sum_w) else { return Some(None) };
+    let Some(Split { first, second, mut scale, mut down }) = best_split(isa, &sum_x, &sum_w) else { return Some(None) };
     let mut levels = [0u8; GROUP];
     for (j, &i) in order.iter().enumerate() {
         levels[usize::from(i)] = u8::from(j >= first) + u8::from(j >= second);
@@ -136,7 +142,7 @@ fn fit_group(x: &[f32; GROUP], weights: &[f32; GROUP]) -> Option<Option<Fit>> {
     let mut points = [0u16; VECTORS];
     let mut moved = false;
     for (k, levels) in levels.as_chunks::<8>().0.iter().enumerate() {
-        let (point, exact) = find(levels, &vectors[k], &vector_weights[k], scale, values)?;
+        let (point, exact) = find(isa, levels, &vectors[k], &vector_weights[k], scale, values)?;
         points[k] = point;
         moved |= !exact;
     }
@@ -152,6 +158,9 @@ fn fit_group(x: &[f32; GROUP], weights: &[f32; GROUP]) -> Option<Option<Fit>> {
     if scale.is_nan() { None } else { Some(Some(Fit { scale, down, points })) }
 }
 
+/// Splits that are looked at together.
+const STRIDE: usize = MAX_LANES;
+
 /// Where the levels change in the sorted group, and what fits then.
 struct Split {
     first: usize,
@@ -162,25 +171,67 @@ struct Split {
 
 /// Tries all splits with both shifts; the first of equally good ones.
 #[inline(always)]
-fn best_split(sum_x: &[f32; GROUP + 1], sum_w: &[f32; GROUP + 1]) -> Option<Split> {
+fn best_split<S: Simd>(isa: Option<S>, sum_x: &[f32; GROUP + 1], sum_w: &[f32; GROUP + 1]) -> Option<Split> {
+    let padded = (padded(sum_x), padded(sum_w));
     let mut best = None;
     let mut score = -f32::MAX;
     for first in 0..=GROUP {
-        for second in first..=GROUP {
-            let x = [sum_x[first], sum_x[second] - sum_x[first], sum_x[GROUP] - sum_x[second]];
-            let w = [sum_w[first], sum_w[second] - sum_w[first], sum_w[GROUP] - sum_w[second]];
-            for (down, v) in [(false, &SHIFTED[0]), (true, &SHIFTED[1])] {
-                let with_x = x[0] * v[0] + x[1] * v[1] + x[2] * v[2];
-                let with_value = w[0] * v[0] * v[0] + w[1] * v[1] * v[1] + w[2] * v[2] * v[2];
-                if with_value > 0.0 && with_x * with_x > score * with_value {
-                    let scale = with_x / with_value;
-                    score = scale * with_x;
-                    best = Some(Split { first, second, scale, down });
+        for from in (first..=GROUP).step_by(STRIDE) {
+            // Few splits are better than the best so far: many are looked at together first.
+            if let Some(isa) = isa
+                && !any_better(isa, &padded, first, from, score)
+            {
+                continue;
+            }
+            for second in from..=GROUP.min(from + STRIDE - 1) {
+                let x = [sum_x[first], sum_x[second] - sum_x[first], sum_x[GROUP] - sum_x[second]];
+                let w = [sum_w[first], sum_w[second] - sum_w[first], sum_w[GROUP] - sum_w[second]];
+                for (down, v) in [(false, &SHIFTED[0]), (true, &SHIFTED[1])] {
+                    let with_x = x[0] * v[0] + x[1] * v[1] + x[2] * v[2];
+                    let with_value = w[0] * v[0] * v[0] + w[1] * v[1] * v[1] + w[2] * v[2] * v[2];
+                    if with_value > 0.0 && with_x * with_x > score * with_value {
+                        let scale = with_x / with_value;
+                        score = scale * with_x;
+                        best = Some(Split { first, second, scale, down });
+                    }
                 }
             }
         }
     }
     best
+}
+
+/// Prefix sums, zeros behind them.
+#[inline(always)]
+fn padded(sums: &[f32; GROUP + 1]) -> [f32; GROUP + STRIDE] {
+    let mut padded = [0.0; GROUP + STRIDE];
+    padded[..=GROUP].copy_from_slice(sums);
+    padded
+}
+
+/// Whether any of the next [`STRIDE`] second splits scores better.
+#[inline(always)]
+fn any_better<S: Simd>(
+    isa: S,
+    (sum_x, sum_w): &([f32; GROUP + STRIDE], [f32; GROUP + STRIDE]),
+    first: usize,
+    from: usize,
+    score: f32,
+) -> bool {
+    let (zero, score) = (F32s::splat(isa, 0.0), F32s::splat(isa, score));
+    let mut better = Mask::none(isa);
+    for start in (0..STRIDE).step_by(S::LANES) {
+        let (second_x, second_w) = (F32s::load(isa, &sum_x[from + start..]), F32s::load(isa, &sum_w[from + start..]));
+        let x = [F32s::splat(isa, sum_x[first]), second_x - F32s::splat(isa, sum_x[first]), F32s::splat(isa, sum_x[GROUP]) - second_x];
+        let w = [F32s::splat(isa, sum_w[first]), second_w - F32s::splat(isa, sum_w[first]), F32s::splat(isa, sum_w[GROUP]) - second_w];
+        for v in SHIFTED {
+            let v = [F32s::splat(isa, v[0]), F32s::splat(isa, v[1]), F32s::splat(isa, v[2])];
+            let with_x = x[0] * v[0] + x[1] * v[1] + x[2] * v[2];
+            let with_value = w[0] * v[0] * v[0] + w[1] * v[1] * v[1] + w[2] * v[2] * v[2];
+            better = better | (with_value.gt(zero) & (with_x * with_x).gt(score * with_value));
+        }
+    }
+    better.any()
 }
 
 fn decode_block(block: &[u8; BYTES], out: &mut [f32; ELEMENTS]) {

@@ -3,8 +3,11 @@
 
 use std::sync::LazyLock;
 
+use gravure_simd::Simd;
+
 use crate::codebooks::iq1::POINTS;
-use crate::iq_lattice::{Errors, Lattice};
+use crate::iq_lattice::{Errors, Found, Lattice};
+use crate::lanes::lattice::nearest_point;
 
 /// The codebook.
 pub(crate) static LATTICE: LazyLock<Lattice<8, 2, 3>> = LazyLock::new(|| Lattice::new(&POINTS, 3));
@@ -26,7 +29,31 @@ pub(crate) fn ascending<const N: usize>(x: &[f32; N]) -> [u8; N] {
 /// The point for eight levels: itself, or the near one with the smallest error under `scale`.
 /// Returns whether it is the point itself too.
 #[inline(always)]
-pub(crate) fn find(levels: &[u8; 8], x: &[f32; 8], weights: &[f32; 8], scale: f32, values: &[f32; 3]) -> Option<(u16, bool)> {
+pub(crate) fn find<S: Simd>(
+    isa: Option<S>,
+    levels: &[u8; 8],
+    x: &[f32; 8],
+    weights: &[f32; 8],
+    scale: f32,
+    values: &[f32; 3],
+) -> Option<(u16, bool)> {
+    if let Some(isa) = isa {
+        return match LATTICE.look_up(Lattice::<8, 2, 3>::pack(levels)) {
+            Found::Point(point) => Some((point, true)),
+            Found::Near { packed, points } => {
+                let mut errors = [[0.0; 8]; 8];
+                for i in 0..8 {
+                    for l in 0..8 {
+                        // A table is indexed by three bits, the third of which is the next level's;
+                        // the fourth level does not occur.
+                        let difference = scale * values[(l & 3).min(2)] - x[i];
+                        errors[i][l] = weights[i] * difference * difference;
+                    }
+                }
+                Some((nearest_point::<S, 8, 2>(isa, packed, points, &errors)?, false))
+            }
+        };
+    }
     LATTICE.find(levels, || -> Errors<8, 3> {
         std::array::from_fn(|i| {
             std::array::from_fn(|l| {

@@ -12,6 +12,7 @@
 use std::sync::LazyLock;
 
 use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
+use gravure_simd::Simd;
 
 use crate::blocks::{decode_blocks, validate_scales};
 use crate::codebooks::iq2::{VALUES, levels};
@@ -65,7 +66,12 @@ impl Encoding for Iq2Xs {
 
 impl EncodeWeighted<ELEMENTS, BYTES> for Iq2Xs {
     #[inline(always)]
-    fn encode_block(x: &[f32; ELEMENTS], importance: Option<&[f32; ELEMENTS]>, out: &mut [u8; BYTES]) -> Option<()> {
+    fn encode_block<S: Simd>(
+        isa: Option<S>,
+        x: &[f32; ELEMENTS],
+        importance: Option<&[f32; ELEMENTS]>,
+        out: &mut [u8; BYTES],
+    ) -> Option<()> {
         let variance = sum_of_squares(x) / ELEMENTS as f32;
         let mut scales = [0.0f32; GROUPS];
         let mut words = [0u16; 2 * GROUPS];
@@ -78,7 +84,7 @@ impl EncodeWeighted<ELEMENTS, BYTES> for Iq2Xs {
                 continue;
             }
             let group = Group { x, weights, roots: weights.map(f32::sqrt) };
-            let fit = fit::<GROUP, 2, 8, 2, 3>(&LATTICE, &group, CANDIDATES, largest / 5.0, largest)?;
+            let fit = fit::<S, GROUP, 2, 8, 2, 3>(isa, &LATTICE, &group, CANDIDATES, largest / 5.0, largest)?;
             if fit.scale < 0.0 {
                 signs = signs.map(|s| !s & 127);
             }

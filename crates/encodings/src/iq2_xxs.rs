@@ -13,6 +13,7 @@
 use std::sync::LazyLock;
 
 use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
+use gravure_simd::Simd;
 
 use crate::blocks::{decode_blocks, validate_scales};
 use crate::codebooks::iq2::{VALUES, levels};
@@ -67,7 +68,12 @@ impl Encoding for Iq2Xxs {
 
 impl EncodeWeighted<ELEMENTS, BYTES> for Iq2Xxs {
     #[inline(always)]
-    fn encode_block(x: &[f32; ELEMENTS], importance: Option<&[f32; ELEMENTS]>, out: &mut [u8; BYTES]) -> Option<()> {
+    fn encode_block<S: Simd>(
+        isa: Option<S>,
+        x: &[f32; ELEMENTS],
+        importance: Option<&[f32; ELEMENTS]>,
+        out: &mut [u8; BYTES],
+    ) -> Option<()> {
         let variance = sum_of_squares(x) / ELEMENTS as f32;
         let mut scales = [0.0f32; GROUPS];
         let mut words = [[0u32; 2]; GROUPS];
@@ -75,7 +81,7 @@ impl EncodeWeighted<ELEMENTS, BYTES> for Iq2Xxs {
             let weights = error_weights(x, &importance?.as_chunks().0[g], variance);
             let (mut x, mut signs) = split_signs::<GROUP, { GROUP / 8 }>(x);
             even_signs(&mut x, &weights, &mut signs);
-            let Some(fit) = fit_group(x, weights)? else { continue };
+            let Some(fit) = fit_group(isa, x, weights)? else { continue };
             if fit.scale < 0.0 {
                 signs = signs.map(|s| !s & 127);
             }
@@ -100,7 +106,7 @@ impl EncodeWeighted<ELEMENTS, BYTES> for Iq2Xxs {
 
 /// Scale and points of a group; `Some(None)` where there is nothing to store.
 #[inline(always)]
-fn fit_group(x: [f32; GROUP], weights: [f32; GROUP]) -> Option<Option<Fit<4>>> {
+fn fit_group<S: Simd>(isa: Option<S>, x: [f32; GROUP], weights: [f32; GROUP]) -> Option<Option<Fit<4>>> {
     if largest(&x) < TINY {
         return Some(None);
     }
@@ -110,7 +116,7 @@ fn fit_group(x: [f32; GROUP], weights: [f32; GROUP]) -> Option<Option<Fit<4>>> {
         return Some(None);
     }
     let group = Group { x, weights, roots: weights.map(f32::sqrt) };
-    fit(&LATTICE, &group, Candidates { around: 6, step: 0.1, refit: Refit::All }, start, range).map(Some)
+    fit(isa, &LATTICE, &group, Candidates { around: 6, step: 0.1, refit: Refit::All }, start, range).map(Some)
 }
 
 fn decode_block(block: &[u8; BYTES], out: &mut [f32; ELEMENTS]) {

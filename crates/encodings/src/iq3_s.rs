@@ -11,6 +11,7 @@
 use std::sync::LazyLock;
 
 use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
+use gravure_simd::Simd;
 
 use crate::blocks::{decode_blocks, validate_scales};
 use crate::codebooks::iq3::levels;
@@ -67,7 +68,12 @@ impl Encoding for Iq3S {
 
 impl EncodeWeighted<ELEMENTS, BYTES> for Iq3S {
     #[inline(always)]
-    fn encode_block(x: &[f32; ELEMENTS], importance: Option<&[f32; ELEMENTS]>, out: &mut [u8; BYTES]) -> Option<()> {
+    fn encode_block<S: Simd>(
+        isa: Option<S>,
+        x: &[f32; ELEMENTS],
+        importance: Option<&[f32; ELEMENTS]>,
+        out: &mut [u8; BYTES],
+    ) -> Option<()> {
         let variance = 2.0 * sum_of_squares(x) / ELEMENTS as f32;
         let mut scales = [0.0f32; GROUPS];
         out.fill(0);
@@ -86,7 +92,7 @@ impl EncodeWeighted<ELEMENTS, BYTES> for Iq3S {
                 continue;
             }
             let group = Group { x, weights, roots: weights.map(f32::sqrt) };
-            let fit = fit::<GROUP, 8, 4, 3, 8>(&LATTICE, &group, CANDIDATES, largest / 15.0, largest)?;
+            let fit = fit::<S, GROUP, 8, 4, 3, 8>(isa, &LATTICE, &group, CANDIDATES, largest / 15.0, largest)?;
             if fit.scale < 0.0 {
                 signs = signs.map(|s| !s);
             }

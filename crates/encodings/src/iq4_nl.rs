@@ -8,6 +8,7 @@
 //! A weight is `scale * level[code]`. Spec: `block_iq4_nl` of ggml.
 
 use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
+use gravure_simd::Simd;
 
 use crate::blocks::{decode_blocks, validate_scales};
 use crate::iq_blocks::{EncodeWeighted, encode};
@@ -56,7 +57,7 @@ impl Encoding for Iq4Nl {
 
 impl EncodeWeighted<GROUP, BYTES> for Iq4Nl {
     #[inline(always)]
-    fn encode_block(x: &[f32; GROUP], importance: Option<&[f32; GROUP]>, out: &mut [u8; BYTES]) -> Option<()> {
+    fn encode_block<S: Simd>(_isa: Option<S>, x: &[f32; GROUP], importance: Option<&[f32; GROUP]>, out: &mut [u8; BYTES]) -> Option<()> {
         let variance = sum_of_squares(x) * (2.0 / GROUP as f32);
         let (extreme, magnitude) = extreme(x);
         let scale = if magnitude < TINY { 0.0 } else { scale(x, &weights(x, importance, variance), extreme) };

@@ -9,6 +9,7 @@
 //! A weight is `half * (group scale - 32) * level[code]`. Spec: `block_iq4_xs` of ggml.
 
 use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
+use gravure_simd::Simd;
 
 use crate::blocks::{decode_blocks, validate_scales};
 use crate::iq_blocks::{EncodeWeighted, encode};
@@ -56,7 +57,12 @@ impl Encoding for Iq4Xs {
 
 impl EncodeWeighted<ELEMENTS, BYTES> for Iq4Xs {
     #[inline(always)]
-    fn encode_block(x: &[f32; ELEMENTS], importance: Option<&[f32; ELEMENTS]>, out: &mut [u8; BYTES]) -> Option<()> {
+    fn encode_block<S: Simd>(
+        _isa: Option<S>,
+        x: &[f32; ELEMENTS],
+        importance: Option<&[f32; ELEMENTS]>,
+        out: &mut [u8; BYTES],
+    ) -> Option<()> {
         let variance = sum_of_squares(x) * (2.0 / ELEMENTS as f32);
         let groups = x.as_chunks::<GROUP>().0;
         let mut scales = [0.0f32; GROUPS];

@@ -56,7 +56,7 @@ impl<const D: usize, const BITS: u32, const LEVELS: usize> Lattice<D, BITS, LEVE
 
     /// Packs levels.
     #[inline(always)]
-    fn pack(levels: &[u8; D]) -> usize {
+    pub(crate) fn pack(levels: &[u8; D]) -> usize {
         levels.iter().rev().fold(0, |packed, &l| packed << BITS | usize::from(l))
     }
 

@@ -6,7 +6,10 @@
 //! are no lattice points are moved to near ones, and the scale is refitted to the points by
 //! weighted least squares. Float operations and their order are part of the format.
 
+use gravure_simd::Simd;
+
 use crate::iq_lattice::{Errors, Lattice};
+use crate::lanes;
 use crate::search::nearest;
 
 /// Weights in a block.
@@ -127,7 +130,22 @@ fn projections<const N: usize, const V: usize, const D: usize, const BITS: u32, 
 /// Finds the best scale and points of a group. `start` is the scale that is kept where no candidate
 /// is any better, `range` the weight that the plain candidate puts on the highest level.
 #[inline(always)]
-pub(crate) fn fit<const N: usize, const V: usize, const D: usize, const BITS: u32, const LEVELS: usize>(
+pub(crate) fn fit<S: Simd, const N: usize, const V: usize, const D: usize, const BITS: u32, const LEVELS: usize>(
+    isa: Option<S>,
+    lattice: &Lattice<D, BITS, LEVELS>,
+    group: &Group<N>,
+    candidates: Candidates,
+    start: f32,
+    range: f32,
+) -> Option<Fit<V>> {
+    match isa {
+        Some(isa) => lanes::lattice::fit(isa, lattice, group, candidates, start, range),
+        None => fit_scalar(lattice, group, candidates, start, range),
+    }
+}
+
+/// [`fit`] by the scalar code.
+pub(crate) fn fit_scalar<const N: usize, const V: usize, const D: usize, const BITS: u32, const LEVELS: usize>(
     lattice: &Lattice<D, BITS, LEVELS>,
     group: &Group<N>,
     candidates: Candidates,

@@ -25,12 +25,13 @@ pub enum Isa {
 
 impl Isa {
     /// The best set that this processor has, or the one that the environment variable
-    /// `GRAVURE_ISA` names (`avx512`, `avx2`, `neon`, `portable`) where it has that. Looked up once.
+    /// `GRAVURE_ISA` names (`avx512`, `avx2`, `neon`, `portable`) where it has that; `scalar`, by
+    /// which encoders also leave their lanes alone, stands for `portable`. Looked up once.
     pub fn detect() -> Self {
         static CHOICE: OnceLock<Isa> = OnceLock::new();
         *CHOICE.get_or_init(|| {
             let wanted = std::env::var("GRAVURE_ISA").ok();
-            let named = wanted.as_deref().and_then(Self::named);
+            let named = wanted.as_deref().and_then(|name| Self::named(if name == "scalar" { "portable" } else { name }));
             named.or_else(|| Self::available().into_iter().next()).unwrap_or(Self::Portable(Portable))
         })
     }

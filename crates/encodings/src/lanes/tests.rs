@@ -240,7 +240,7 @@ fn compare_lattice<const N: usize, const V: usize, const D: usize, const BITS: u
         for refit in [Refit::Moved, Refit::AllWhereMoved, Refit::All] {
             let candidates = Candidates { around, step: 0.15, refit };
             let (start, range) = (largest / 5.0, largest);
-            let expected = crate::iq_search::fit::<N, V, D, BITS, LEVELS>(lattice, &group, candidates, start, range);
+            let expected = crate::iq_search::fit_scalar::<N, V, D, BITS, LEVELS>(lattice, &group, candidates, start, range);
             for isa in Isa::available() {
                 let got = isa.vectorize(OnLanes::<N, D, BITS, LEVELS, V> { lattice, group: &group, candidates, start, range });
                 let same = match (&got, &expected) {

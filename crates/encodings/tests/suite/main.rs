@@ -1,6 +1,7 @@
 //! What every registered encoding is held to. Nobody writes these tests for an encoding: being in
 //! the registry is enough.
 
+mod every_isa;
 mod golden;
 mod inputs;
 mod laws;
