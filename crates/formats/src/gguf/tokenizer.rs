@@ -109,7 +109,8 @@ pub(crate) fn read(metadata: &Metadata, limits: &Limits) -> Result<Option<Tokeni
     };
     let merges = strings(metadata, "merges")?.unwrap_or(&[]);
     let model_name = metadata.get("general.name").and_then(Value::as_str);
-    let parts = llama::Parts { model, tokens, scores, kinds: &kinds, merges, specials, settings, templates: templates(metadata), model_name };
+    let parts =
+        llama::Parts { model, tokens, scores, kinds: &kinds, merges, specials, settings, templates: templates(metadata), model_name };
     llama::from_parts(parts).at_item(|| "tokenizer.ggml").map(Some)
 }
 
@@ -205,4 +206,78 @@ fn strings<'a>(metadata: &'a Metadata, key: &str) -> Result<Option<&'a [String]>
 
 fn wrong(key: &str, expected: &str) -> Error {
     Error::input(format!("this should be {expected}")).at_item(format!("{PREFIX}{key}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gravure_base::Sha256;
+    use gravure_testing::tiny_model::{self, Options};
+    use gravure_text::{huggingface, prove};
+    use serde_json::{Value as Json, json};
+
+    fn digest(parts: impl Iterator<Item = Vec<u8>>) -> String {
+        let mut sha = Sha256::new();
+        parts.for_each(|part| sha.update(&part));
+        sha.finish()
+    }
+
+    /// A pair as the fixtures have it: long lists by their digest.
+    fn entry(key: &str, value: &Value) -> Json {
+        let list =
+            |of: &str, count: usize, sha256: String| json!({"key": key, "type": "array", "of": of, "count": count, "sha256": sha256});
+        match value {
+            Value::U32(v) => json!({"key": key, "type": "uint32", "value": v}),
+            Value::Bool(v) => json!({"key": key, "type": "bool", "value": v}),
+            Value::String(v) => json!({"key": key, "type": "string", "value": v}),
+            Value::Strings(v) => {
+                let parts = v.iter().map(|text| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat());
+                list("string", v.len(), digest(parts))
+            }
+            Value::I32s(v) => list("int32", v.len(), digest(v.iter().map(|x| x.to_le_bytes().to_vec()))),
+            Value::F32s(v) => list("float32", v.len(), digest(v.iter().map(|x| x.to_le_bytes().to_vec()))),
+            other => panic!("{key}: {other:?}"),
+        }
+    }
+
+    /// Keys that the reference converter does not always write.
+    const OURS: [&str; 3] = ["tokenizer.ggml.add_bos_token", "tokenizer.ggml.add_eos_token", "tokenizer.ggml.unknown_token_id"];
+
+    #[test]
+    fn pairs_are_those_of_the_reference_converter() {
+        let folder = gravure_testing::workspace_root().join("tests/fixtures/conversion");
+        let mut wrong = Vec::new();
+        let mut compared = 0;
+        let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        for path in paths {
+            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+            let fixture: Json = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+            let expected = fixture["f32"]["metadata"].as_array().unwrap();
+            let expected: Vec<&Json> = expected.iter().filter(|e| e["key"].as_str().unwrap().starts_with(PREFIX)).collect();
+            let temporary = tempfile::tempdir().unwrap();
+            let model = temporary.path().join("tiny");
+            tiny_model::write(fixture["design"].as_str().unwrap(), &Options::from_json(&fixture["options"]).unwrap(), &model).unwrap();
+            let source = huggingface::read_folder(&model, &Limits::default()).unwrap().unwrap();
+            let mut metadata = Metadata::new();
+            write(&source, &mut metadata).unwrap();
+            let found: Vec<Json> = metadata.iter().map(|(key, value)| entry(key, value)).collect();
+            let listed = |key: &Json| expected.iter().any(|e| &e["key"] == key);
+            let found: Vec<&Json> = found.iter().filter(|e| listed(&e["key"]) || !OURS.contains(&e["key"].as_str().unwrap())).collect();
+            // The number of token types is a hyperparameter, written elsewhere.
+            let expected: Vec<&Json> = expected.into_iter().filter(|e| e["key"] != "tokenizer.ggml.token_type_count").collect();
+            if found != expected {
+                let difference = found.iter().zip(&expected).find(|(a, b)| a != b);
+                wrong.push(format!("{name}: {} found, {} expected, first difference {difference:?}", found.len(), expected.len()));
+            }
+            let back = read(&metadata, &Limits::default()).unwrap().unwrap();
+            match prove(&source, &back) {
+                Ok(proof) => assert!(proof.texts > 5000, "{name}: {proof:?}"),
+                Err(e) => wrong.push(format!("{name}: {e}")),
+            }
+            compared += 1;
+        }
+        assert!(compared >= 15);
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
 }
