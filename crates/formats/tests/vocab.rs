@@ -1,5 +1,7 @@
 //! llama.cpp's own expectations: for each GGUF vocabulary, texts and the tokens that they become.
 
+#![allow(clippy::print_stderr)]
+
 use std::path::{Path, PathBuf};
 
 use gravure_base::Limits;
