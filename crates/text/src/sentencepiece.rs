@@ -135,7 +135,12 @@ fn piece(bytes: &[u8]) -> Result<Piece<'_>> {
     while let Some((number, value)) = fields.next()? {
         match (number, value) {
             (1, Field::Bytes(bytes)) => out.text = std::str::from_utf8(bytes).map_err(|_| Error::input("a piece is not UTF-8"))?,
-            (2, Field::Fixed32(bits)) => out.score = f32::from_bits(bits),
+            (2, Field::Fixed32(bits)) => {
+                out.score = f32::from_bits(bits);
+                if !out.score.is_finite() {
+                    return Err(Error::input(format!("a piece has the score {}", out.score)));
+                }
+            }
             (3, Field::Number(kind)) => {
                 out.kind = match TokenKind::from_number(i64::try_from(kind).unwrap_or(0)) {
                     TokenKind::Undefined => return Err(Error::input(format!("a piece has the type {kind}"))),
