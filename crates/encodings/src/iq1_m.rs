@@ -222,13 +222,15 @@ fn best_split<S: Simd>(isa: Option<S>, sum_x: &[[f32; GROUP + 1]; 2], sum_w: &[[
     let squares = SHIFTED.map(|v| (v[0] * v[0] - v[1] * v[1], v[1] * v[1] - v[2] * v[2]));
     for first in 0..=GROUP {
         for from in (first..=GROUP).step_by(STRIDE) {
-            // Few splits are better than the best so far: many are looked at together first.
-            if let Some(isa) = isa
-                && !any_better(isa, &padded, &squares, first, from, score)
-            {
-                continue;
-            }
-            for second in from..=GROUP.min(from + STRIDE - 1) {
+            // Few splits are better than the best so far: many are compared with it at once.
+            let mut better = match isa {
+                Some(isa) => better(isa, &padded, &squares, first, from, score),
+                None => u32::MAX,
+            };
+            better &= u32::MAX >> (31 - (GROUP - from).min(STRIDE - 1));
+            while better != 0 {
+                let second = from + better.trailing_zeros() as usize;
+                better &= better - 1;
                 // Indexed by vector, then by shift.
                 let mut with_x = [[0.0f32; 2]; 2];
                 let mut with_value = [[0.0f32; 2]; 2];
@@ -265,20 +267,14 @@ fn padded(sums: &[f32; GROUP + 1]) -> [f32; GROUP + STRIDE] {
     padded
 }
 
-/// Whether any of the next [`STRIDE`] second splits scores better; `sums` are those with the weights
+/// Which of the next [`STRIDE`] second splits score better, a bit for each; `sums` are those with the weights
 /// of both vectors and those of their errors' weights.
 #[inline(always)]
-fn any_better<S: Simd>(
-    isa: S,
-    sums: &[[f32; GROUP + STRIDE]; 4],
-    squares: &[(f32, f32); 2],
-    first: usize,
-    from: usize,
-    score: f32,
-) -> bool {
+fn better<S: Simd>(isa: S, sums: &[[f32; GROUP + STRIDE]; 4], squares: &[(f32, f32); 2], first: usize, from: usize, score: f32) -> u32 {
     let (zero, score) = (F32s::splat(isa, 0.0), F32s::splat(isa, score));
-    let mut better = Mask::none(isa);
+    let mut bits = 0;
     for start in (0..STRIDE).step_by(S::LANES) {
+        let mut better = Mask::none(isa);
         let mut with_x = [[zero; 2]; 2];
         let mut with_value = [[zero; 2]; 2];
         for h in 0..2 {
@@ -298,8 +294,9 @@ fn any_better<S: Simd>(
             let value = with_value[0][a] + with_value[1][b];
             better = better | (value.gt(zero) & (x * x).gt(score * value));
         }
+        bits |= better.bits() << start;
     }
-    better.any()
+    bits
 }
 
 fn decode_block(block: &[u8; BYTES], out: &mut [f32; ELEMENTS]) {

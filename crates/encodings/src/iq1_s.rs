@@ -177,13 +177,15 @@ fn best_split<S: Simd>(isa: Option<S>, sum_x: &[f32; GROUP + 1], sum_w: &[f32; G
     let mut score = -f32::MAX;
     for first in 0..=GROUP {
         for from in (first..=GROUP).step_by(STRIDE) {
-            // Few splits are better than the best so far: many are looked at together first.
-            if let Some(isa) = isa
-                && !any_better(isa, &padded, first, from, score)
-            {
-                continue;
-            }
-            for second in from..=GROUP.min(from + STRIDE - 1) {
+            // Few splits are better than the best so far: many are compared with it at once.
+            let mut better = match isa {
+                Some(isa) => better(isa, &padded, first, from, score),
+                None => u32::MAX,
+            };
+            better &= u32::MAX >> (31 - (GROUP - from).min(STRIDE - 1));
+            while better != 0 {
+                let second = from + better.trailing_zeros() as usize;
+                better &= better - 1;
                 let x = [sum_x[first], sum_x[second] - sum_x[first], sum_x[GROUP] - sum_x[second]];
                 let w = [sum_w[first], sum_w[second] - sum_w[first], sum_w[GROUP] - sum_w[second]];
                 for (down, v) in [(false, &SHIFTED[0]), (true, &SHIFTED[1])] {
@@ -209,18 +211,13 @@ fn padded(sums: &[f32; GROUP + 1]) -> [f32; GROUP + STRIDE] {
     padded
 }
 
-/// Whether any of the next [`STRIDE`] second splits scores better.
+/// Which of the next [`STRIDE`] second splits score better, a bit for each.
 #[inline(always)]
-fn any_better<S: Simd>(
-    isa: S,
-    (sum_x, sum_w): &([f32; GROUP + STRIDE], [f32; GROUP + STRIDE]),
-    first: usize,
-    from: usize,
-    score: f32,
-) -> bool {
+fn better<S: Simd>(isa: S, (sum_x, sum_w): &([f32; GROUP + STRIDE], [f32; GROUP + STRIDE]), first: usize, from: usize, score: f32) -> u32 {
     let (zero, score) = (F32s::splat(isa, 0.0), F32s::splat(isa, score));
-    let mut better = Mask::none(isa);
+    let mut bits = 0;
     for start in (0..STRIDE).step_by(S::LANES) {
+        let mut better = Mask::none(isa);
         let (second_x, second_w) = (F32s::load(isa, &sum_x[from + start..]), F32s::load(isa, &sum_w[from + start..]));
         let x = [F32s::splat(isa, sum_x[first]), second_x - F32s::splat(isa, sum_x[first]), F32s::splat(isa, sum_x[GROUP]) - second_x];
         let w = [F32s::splat(isa, sum_w[first]), second_w - F32s::splat(isa, sum_w[first]), F32s::splat(isa, sum_w[GROUP]) - second_w];
@@ -230,8 +227,9 @@ fn any_better<S: Simd>(
             let with_value = w[0] * v[0] * v[0] + w[1] * v[1] * v[1] + w[2] * v[2] * v[2];
             better = better | (with_value.gt(zero) & (with_x * with_x).gt(score * with_value));
         }
+        bits |= better.bits() << start;
     }
-    better.any()
+    bits
 }
 
 fn decode_block(block: &[u8; BYTES], out: &mut [f32; ELEMENTS]) {

@@ -50,8 +50,11 @@ fn weighted<S: Simd>(isa: S, batch: &Batch<'_, N>, out: &mut [[u8; B]]) -> u32 {
 #[inline(always)]
 fn plain<S: Simd>(isa: S, batch: &Batch<'_, N>, out: &mut [[u8; B]]) -> u32 {
     let mut fitted = [0.0; GROUPS * MAX_LANES];
-    for start in (0..batch.blocks.len() * GROUPS).step_by(S::LANES) {
-        symmetric_descent(isa, 4, &batch.groups::<S, G>(isa, start)).store(&mut fitted[start..]);
+    for start in (0..batch.blocks.len() * GROUPS).step_by(2 * S::LANES) {
+        let x = [batch.groups::<S, G>(isa, start), batch.groups::<S, G>(isa, start + S::LANES)];
+        let [first, second] = symmetric_descent(isa, 4, &x);
+        first.store(&mut fitted[start..]);
+        second.store(&mut fitted[start + S::LANES..]);
     }
     for (k, (x, out)) in batch.blocks.iter().zip(out).enumerate() {
         // The codes of the descent are kept only under a scale that rounds to nothing, too seldom

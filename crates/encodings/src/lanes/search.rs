@@ -276,47 +276,57 @@ fn extreme<S: Simd, const N: usize>(isa: S, x: &[F32s<S>; N]) -> (F32s<S>, F32s<
     (extreme, magnitude)
 }
 
-/// [`symmetric_descent`](crate::search::symmetric_descent) on lanes; the scale alone, because the
+/// [`symmetric_descent`](crate::search::symmetric_descent) on lanes; the scales alone, because the
 /// codes are hardly ever kept.
+///
+/// `K` vectors of groups side by side: a move depends on the one before through a division, some 45
+/// cycles of latency, which other groups fill.
 #[inline(always)]
-pub(crate) fn symmetric_descent<S: Simd, const N: usize>(isa: S, levels: i32, x: &[F32s<S>; N]) -> F32s<S> {
+pub(crate) fn symmetric_descent<S: Simd, const N: usize, const K: usize>(isa: S, levels: i32, x: &[[F32s<S>; N]; K]) -> [F32s<S>; K] {
     let zero = F32s::splat(isa, 0.0);
     let (lowest, highest) = (F32s::splat(isa, -levels as f32), F32s::splat(isa, (levels - 1) as f32));
     let (least, most) = (I32s::splat(isa, -levels), I32s::splat(isa, levels - 1));
-    let (extreme, magnitude) = extreme(isa, x);
-    let nothing = magnitude.lt(F32s::splat(isa, TINY));
-    let inverse = lowest / extreme;
     let (mut weights, mut weighted, mut codes) = (*x, *x, *x);
-    let (mut with_x, mut with_code) = (zero, zero);
-    for i in 0..N {
-        let l = (inverse * x[i]).nearest().max(lowest).min(highest);
-        weights[i] = x[i] * x[i];
-        weighted[i] = weights[i] * x[i];
-        codes[i] = l;
-        with_x = with_x + weighted[i] * l;
-        with_code = with_code + weights[i] * l * l;
+    let (mut with_x, mut with_code, mut nothing) = ([zero; K], [zero; K], [Mask::none(isa); K]);
+    for k in 0..K {
+        let (extreme, magnitude) = extreme(isa, &x[k]);
+        nothing[k] = magnitude.lt(F32s::splat(isa, TINY));
+        let inverse = lowest / extreme;
+        for i in 0..N {
+            let l = (inverse * x[k][i]).nearest().max(lowest).min(highest);
+            weights[k][i] = x[k][i] * x[k][i];
+            weighted[k][i] = weights[k][i] * x[k][i];
+            codes[k][i] = l;
+            with_x[k] = with_x[k] + weighted[k][i] * l;
+            with_code[k] = with_code[k] + weights[k][i] * l * l;
+        }
     }
     for _ in 0..5 {
         let mut moved = Mask::none(isa);
         for i in 0..N {
-            let (w, l) = (weights[i], codes[i]);
-            let others_x = with_x - weighted[i] * l;
-            let others_code = with_code - w * l * l;
-            let able = others_x.gt(zero);
-            let better = nearest(isa, x[i] * others_code / others_x).max(least).min(most).to_f32();
-            let others_x = others_x + weighted[i] * better;
-            let others_code = others_code + w * better * better;
-            let gain = others_code.gt(zero) & (others_x * others_x * with_code).gt(with_x * with_x * others_code);
-            let moves = able & !better.eq(l) & gain;
-            codes[i] = moves.select(better, l);
-            with_x = moves.select(others_x, with_x);
-            with_code = moves.select(others_code, with_code);
-            moved = moved | moves;
+            for k in 0..K {
+                let (w, l) = (weights[k][i], codes[k][i]);
+                let others_x = with_x[k] - weighted[k][i] * l;
+                let others_code = with_code[k] - w * l * l;
+                let able = others_x.gt(zero);
+                let better = nearest(isa, x[k][i] * others_code / others_x).max(least).min(most).to_f32();
+                let others_x = others_x + weighted[k][i] * better;
+                let others_code = others_code + w * better * better;
+                let gain = others_code.gt(zero) & (others_x * others_x * with_code[k]).gt(with_x[k] * with_x[k] * others_code);
+                let moves = able & !better.eq(l) & gain;
+                codes[k][i] = moves.select(better, l);
+                with_x[k] = moves.select(others_x, with_x[k]);
+                with_code[k] = moves.select(others_code, with_code[k]);
+                moved = moved | (moves & !nothing[k]);
+            }
         }
-        if !(moved & !nothing).any() {
+        if !moved.any() {
             break;
         }
     }
-    let scale = with_code.gt(zero).select(with_x / with_code, zero);
-    nothing.select(zero, scale)
+    for k in 0..K {
+        let scale = with_code[k].gt(zero).select(with_x[k] / with_code[k], zero);
+        with_x[k] = nothing[k].select(zero, scale);
+    }
+    with_x
 }
