@@ -45,11 +45,9 @@
 
 pub mod arch;
 mod dispatch;
-mod halves;
 mod lanes;
 mod token;
 
 pub use dispatch::Isa;
-pub use halves::{widen_bf16, widen_f16};
 pub use lanes::{F32s, I32s, Mask, Table};
 pub use token::{Kernel, MAX_LANES, Simd};
