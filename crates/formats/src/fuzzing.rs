@@ -22,7 +22,8 @@ pub fn read_importance_matrix(bytes: &[u8], catalog: &Catalog, limits: &Limits) 
 /// Reads the bytes as one safetensors file, and the first row of each of its tensors.
 pub fn read_safetensors(bytes: &[u8], catalog: &Catalog, limits: &Limits) -> Result<()> {
     let source: Arc<dyn ReadAt> = Arc::new(MemoryReader::new(bytes, "memory"));
-    read_first_rows(&safetensors::tensors_of(&source, catalog, limits)?)
+    let (tensors, _) = safetensors::tensors_of(&source, catalog, limits)?;
+    read_first_rows(&tensors)
 }
 
 /// Reads the bytes as an index of shards.

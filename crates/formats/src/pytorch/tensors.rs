@@ -22,6 +22,9 @@ pub(super) struct Placed {
 /// Largest stretch of a file that one strip of a transposed tensor reads at once.
 const MAX_STRIP_BYTES: u64 = 8 << 20;
 
+/// A tensor of the heap and its reader.
+type Made = (usize, Arc<dyn TensorData>);
+
 /// Makes lazy tensors; equal views of one storage share their reader.
 #[derive(Debug)]
 pub(super) struct Builder<'a> {
@@ -29,7 +32,7 @@ pub(super) struct Builder<'a> {
     places: &'a HashMap<String, Placed>,
     catalog: &'a Catalog,
     limits: &'a Limits,
-    made: HashMap<usize, Vec<(usize, Arc<dyn TensorData>)>>,
+    made: HashMap<usize, Vec<Made>>,
 }
 
 impl<'a> Builder<'a> {

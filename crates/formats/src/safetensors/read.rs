@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use gravure_base::{Error, ErrorKind, FileReader, Limits, ReadAt, Result, ResultExt};
 use gravure_core::values::StoredTensor;
-use gravure_core::{Catalog, Model, Note, ReadRequest, Shape, Tensor};
+use gravure_core::{Catalog, Model, Note, ReadRequest, Shape, Tensor, Value};
 
 use super::folder::{self, Weights};
 use super::{Companions, HuggingFace, Parts, assemble, dtype, header, index};
@@ -24,11 +24,11 @@ fn read_folder(request: &ReadRequest<'_>) -> Result<Parts> {
     let mut notes = Vec::new();
     let (tensors, files, detail) = match weights {
         Weights::Single(path) => {
-            let tensors = read_tensors(&path, request.catalog, request.limits)?;
+            let (tensors, _) = read_tensors(&path, request.catalog, request.limits)?;
             (tensors, vec![path], "Hugging Face folder, 1 file".to_owned())
         }
         Weights::Index(path) => {
-            let read = &mut |shard: &Path| read_tensors(shard, request.catalog, request.limits);
+            let read = &mut |shard: &Path| Ok(read_tensors(shard, request.catalog, request.limits)?.0);
             let (tensors, mut files) = read_shards(&path, "safetensors", request, &mut notes, read)?;
             let detail = format!("Hugging Face folder, {} shards", files.len());
             files.insert(0, path);
@@ -39,14 +39,19 @@ fn read_folder(request: &ReadRequest<'_>) -> Result<Parts> {
 }
 
 fn read_bare(request: &ReadRequest<'_>) -> Result<Parts> {
-    let tensors = read_tensors(request.path, request.catalog, request.limits)?;
+    let (tensors, entries) = read_tensors(request.path, request.catalog, request.limits)?;
+    Limits::check(entries.len() as u64, request.limits.metadata_entries.min(MAX_ENTRIES), "metadata entries").in_file(request.path)?;
+    let mut companions = Companions::default();
+    for (key, value) in entries {
+        companions.metadata.set(key, Value::String(value));
+    }
     let mut notes = Vec::new();
     if request.path.with_file_name("config.json").is_file() {
         let text = "lies beside this file and was not read: name the folder to read the whole model".into();
         notes.push(Note { subject: "config.json".into(), text });
     }
     let detail = "safetensors, a bare file".to_owned();
-    Ok(Parts { format: HuggingFace::ID, detail, files: vec![request.path.to_owned()], companions: None, tensors, notes })
+    Ok(Parts { format: HuggingFace::ID, detail, files: vec![request.path.to_owned()], companions: Some(companions), tensors, notes })
 }
 
 /// The tensors of all shards of the index at `path`, in order of the shards' names, each shard read
@@ -92,16 +97,22 @@ fn missing_shard(error: Error, file: &str) -> Error {
         .help("the download is incomplete: fetch it again")
 }
 
+/// Metadata entries of a bare file that are kept; real ones (LoRA trainers write the most) have 200.
+const MAX_ENTRIES: u64 = 10_000;
+
+/// The tensors of a file, and its `__metadata__`.
+type Opened = (Vec<Tensor>, Vec<(String, String)>);
+
 /// The tensors of one file, lazily.
-pub(super) fn read_tensors(path: &Path, catalog: &Catalog, limits: &Limits) -> Result<Vec<Tensor>> {
+pub(super) fn read_tensors(path: &Path, catalog: &Catalog, limits: &Limits) -> Result<Opened> {
     let source: Arc<dyn ReadAt> = Arc::new(FileReader::open(path)?);
     tensors_of(&source, catalog, limits)
 }
 
 /// The tensors of one opened file, in the order of their bytes.
-pub(crate) fn tensors_of(source: &Arc<dyn ReadAt>, catalog: &Catalog, limits: &Limits) -> Result<Vec<Tensor>> {
+pub(crate) fn tensors_of(source: &Arc<dyn ReadAt>, catalog: &Catalog, limits: &Limits) -> Result<Opened> {
     let header = header::read(source.as_ref(), limits)?;
-    header
+    let tensors = header
         .tensors
         .into_iter()
         .map(|(name, info)| {
@@ -117,5 +128,6 @@ pub(crate) fn tensors_of(source: &Arc<dyn ReadAt>, catalog: &Catalog, limits: &L
             let (shape, encoding, data) = make().map_err(|e: Error| e.at_item(&*name).in_file(source.path()))?;
             Ok(Tensor { name, id: None, shape, encoding, data: Arc::new(data) })
         })
-        .collect()
+        .collect::<Result<_>>()?;
+    Ok((tensors, header.metadata))
 }

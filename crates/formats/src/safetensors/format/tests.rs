@@ -139,7 +139,8 @@ fn what_is_no_model_says_what_was_looked_for() {
     let lfs = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n";
     let w = weights();
     let config = CONFIG.as_bytes();
-    let cases: Vec<(Vec<(&str, &[u8])>, ErrorKind, &str)> = vec![
+    type Files<'a> = Vec<(&'a str, &'a [u8])>;
+    let cases: Vec<(Files<'_>, ErrorKind, &str)> = vec![
         (vec![], ErrorKind::NotFound, "looked for model.safetensors"),
         (vec![("config.json", config)], ErrorKind::NotFound, "has a config.json, but no weights"),
         (vec![("config.json", config), ("pytorch_model.bin", b"PK".as_slice())], ErrorKind::NotFound, "holds pickled weights"),
@@ -273,8 +274,15 @@ fn a_bare_file_has_tensors_and_no_architecture() {
     assert_eq!(HuggingFace.probe(&path, b""), Confidence::Name);
     assert_eq!(HuggingFace.probe(Path::new("x.bin"), b"PK\x03\x04"), Confidence::No);
     let model = open(&path).unwrap();
-    assert_eq!((model.tensors.len(), model.architecture_id), (3, None));
+    assert_eq!((model.tensors.len(), model.architecture_id.as_deref()), (3, None));
     assert!(model.notes.iter().any(|n| n.subject == "config.json"));
+}
+
+#[test]
+fn a_bare_file_shows_its_metadata() {
+    let dir = folder(&[("x.safetensors", &file(r#"{"__metadata__":{"format":"pt","made by":"us"}}"#, &[]))]);
+    let model = open(&dir.path().join("x.safetensors")).unwrap();
+    assert_eq!(model.metadata.get("made by"), Some(&Value::String("us".into())));
 }
 
 #[test]
@@ -292,7 +300,7 @@ fn real_checkpoints_are_read() {
         let stored = std::fs::metadata(dir.join("model.safetensors")).unwrap().len();
         let bytes: u64 = model.tensors.iter().map(|t| t.bytes().unwrap()).sum();
         assert!(bytes < stored && bytes > stored - 20_000, "{name}: {bytes} of {stored}");
-        assert_eq!(model.architecture_id.as_deref(), Some("llama"));
+        assert!(model.architecture_id.is_some(), "{name}");
     }
 }
 

@@ -58,6 +58,11 @@ pub(crate) fn present(
             decoded += 1;
         }
     }
+    if decoded == 0 && !lenient {
+        return Err(Error::input(format!("says that its weights are stored as {}, but none of its tensors is", scheme.describe()))
+            .at_item("quantization_config")
+            .help("--lenient takes the tensors as they are"));
+    }
     let dropped = groups.drop_suffixes(scheme.unused());
     notes.push(Note { subject: "weights".into(), text: format!("{decoded} matrices are decoded from {}", scheme.describe()) });
     if dropped > 0 {

@@ -78,8 +78,8 @@ impl PlaneTensor {
             PlaneAxis::Inner => data.read_columns(0..layout.outer, piece, &mut out)?,
             PlaneAxis::Outer => {
                 let row_bytes = layout.inner * layout.element_bytes;
-                if row_bytes > 0 {
-                    data.read_rows(piece.start / row_bytes..piece.end / row_bytes, &mut out)?;
+                if let (Some(start), Some(end)) = (piece.start.checked_div(row_bytes), piece.end.checked_div(row_bytes)) {
+                    data.read_rows(start..end, &mut out)?;
                 }
             }
         }

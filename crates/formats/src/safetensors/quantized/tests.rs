@@ -64,12 +64,11 @@ fn every_scheme_means_what_its_maker_says() {
     }
 }
 
+/// Name, type, shape and bytes of a tensor.
+type Stored = (String, String, Vec<u64>, Vec<u8>);
+
 /// A folder of one matrix; each part of the fixture may be changed.
-fn changed(
-    name: &str,
-    config: impl Fn(&mut serde_json::Value),
-    tensors: impl Fn(&mut Vec<(String, String, Vec<u64>, Vec<u8>)>),
-) -> Result<Model> {
+fn changed(name: &str, config: impl Fn(&mut serde_json::Value), tensors: impl Fn(&mut Vec<Stored>)) -> Result<Model> {
     let source = fixtures().join(name);
     let mut json: serde_json::Value = serde_json::from_slice(&std::fs::read(source.join("config.json")).unwrap()).unwrap();
     config(&mut json);
