@@ -312,7 +312,7 @@ def main():
     print(f"\n{'model':<20} passed failed")
     for model in dict.fromkeys(case.model for case in todo):
         print(f"{model:<20} {passed[model]:>6} {failed[model]:>6}")
-    print(f"{whole} outputs are the same file to the last byte; {refusals} cases are refusals on both sides")
+    print(f"{whole} outputs are the same file to the last byte; in {refusals} cases the peer refuses")
     print(f"{sum(passed.values())} passed, {len(failures)} failed")
     sys.exit(1 if failures else 0)
 
