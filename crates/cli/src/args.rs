@@ -21,16 +21,16 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 a gate or scan failed, 64 wrong 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Global {
     /// Print one JSON document instead of text (schema: docs/json.md)
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Everywhere")]
     pub(crate) json: bool,
     /// Worker threads [default: one for each core]
-    #[arg(long, short = 't', global = true, default_value_t = 0, hide_default_value = true)]
+    #[arg(long, short = 't', global = true, default_value_t = 0, hide_default_value = true, help_heading = "Everywhere")]
     pub(crate) threads: usize,
     /// Say less: errors only
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = "Everywhere")]
     pub(crate) quiet: bool,
     /// Say more
-    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    #[arg(long, short, global = true, action = clap::ArgAction::Count, help_heading = "Everywhere")]
     pub(crate) verbose: u8,
 }
 

@@ -80,11 +80,14 @@ fn help_and_tables() {
 #[test]
 fn plans_and_reports() {
     check(&[
-        Case { name: "quantize", args: &["quantize", "models/gravure-tiny", "--type", "q4_k_m", "-o", "tiny.gguf"] },
-        Case { name: "plan", args: &["plan", "models/gravure-tiny", "--type", "Q3_K_S", "--prune-layers", "1,2,3,4,5,6"] },
+        Case { name: "quantize", args: &["-t", "2", "quantize", "models/gravure-tiny", "--type", "q4_k_m", "-o", "tiny.gguf"] },
+        Case { name: "plan", args: &["-t", "2", "plan", "models/gravure-tiny", "--type", "Q3_K_S", "--prune-layers", "1,2,3,4,5,6"] },
         Case { name: "inspect", args: &["inspect", "models/gravure-tiny"] },
         Case { name: "scan", args: &["scan", "models/gravure-tiny"] },
-        Case { name: "convert_dry_run", args: &["convert", "models/gravure-tiny", "-o", "x.gguf", "--dtype", "f16", "--dry-run"] },
+        Case {
+            name: "convert_dry_run",
+            args: &["-t", "2", "convert", "models/gravure-tiny", "-o", "x.gguf", "--dtype", "f16", "--dry-run"],
+        },
     ]);
 }
 

@@ -160,7 +160,7 @@ pub fn inspect(request: &OpenRequest<'_>) -> Result<Inspection> {
 }
 
 /// The precision class of a number of bits for each weight.
-pub fn precision_class(bits: f64) -> &'static str {
+fn precision_class(bits: f64) -> &'static str {
     match bits {
         b if b < 3.0 => "ultra-low (1-2 bits)",
         b if b < 5.0 => "low (3-4 bits)",
