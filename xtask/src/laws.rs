@@ -29,8 +29,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates whose code is handed untrusted bytes or decides: no `unsafe` by the compiler's own word.
-const FORBID_UNSAFE: &[&str] =
-    &["base", "core", "text", "ops", "encodings", "formats", "archs", "planner", "methods", "gravure"];
+const FORBID_UNSAFE: &[&str] = &["base", "core", "text", "ops", "encodings", "formats", "archs", "planner", "methods", "gravure"];
 
 /// Where `unsafe` may stand.
 const UNSAFE_ROOMS: &[&str] = &["crates/simd/", "crates/kernels/", "crates/base/src/mapped.rs"];
@@ -105,8 +104,16 @@ fn names(sources: &[Source], broken: &mut Vec<String>) {
     const PLAIN: &[&str] = &["f32", "f16", "bf16", "f64"];
     const NO_MEMBER: &[&str] = &["lib", "registry", "mod", "search", "integers", "config", "plain", "floats"];
     let axes: [(&str, &str, &[&str]); 2] = [
-        ("encodings", "crates/encodings/src/", &["crates/planner/src/mixtures", "crates/planner/src/uniform", "/types.rs", "/dtypes.rs", "/quantized/"]),
-        ("archs", "crates/archs/src/", &["crates/planner/src/mixtures", "crates/formats/src/gguf/tokenizer", "crates/text/", "crates/formats/src/gguf/arch"]),
+        (
+            "encodings",
+            "crates/encodings/src/",
+            &["crates/planner/src/mixtures", "crates/planner/src/uniform", "/types.rs", "/dtypes.rs", "/quantized/"],
+        ),
+        (
+            "archs",
+            "crates/archs/src/",
+            &["crates/planner/src/mixtures", "crates/formats/src/gguf/tokenizer", "crates/text/", "crates/formats/src/gguf/arch"],
+        ),
     ];
     for (krate, room, guests) in axes {
         let members: Vec<String> = sources
@@ -123,7 +130,8 @@ fn names(sources: &[Source], broken: &mut Vec<String>) {
             }
         }
     }
-    let formats: Vec<&str> = sources.iter().filter_map(|s| s.path.strip_prefix("crates/formats/src/")?.split_once('/').map(|(f, _)| f)).collect();
+    let formats: Vec<&str> =
+        sources.iter().filter_map(|s| s.path.strip_prefix("crates/formats/src/")?.split_once('/').map(|(f, _)| f)).collect();
     for source in sources.iter().filter(|s| s.krate() != "formats" && s.krate() != "testing") {
         for (number, line) in source.product.iter().enumerate() {
             for format in formats.iter().filter(|f| code(line).contains(&format!("\"{f}\""))) {

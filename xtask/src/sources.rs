@@ -38,7 +38,8 @@ pub(crate) fn all() -> Vec<Source> {
             let path = file.strip_prefix(&root).ok()?.to_string_lossy().replace('\\', "/");
             let text = std::fs::read_to_string(&file).ok()?;
             let product = text.lines().take_while(|l| l.trim() != "#[cfg(test)]").map(str::to_owned).collect();
-            path.contains("/src/").then_some(Source { path, product })
+            let is_test = ["/tests.rs", "/testing.rs"].iter().any(|name| path.ends_with(name)) || path.contains("/tests/");
+            (path.contains("/src/") && !is_test).then_some(Source { path, product })
         })
         .collect()
 }

@@ -15,8 +15,12 @@ fn generated() -> String {
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let code = |items: &[String]| items.iter().map(|i| format!("`{i}`")).collect::<Vec<_>>().join(" ");
     let mut text = String::from("| | |\n|---|---|\n");
-    let formats: Vec<String> =
-        document["formats"].as_array().unwrap().iter().map(|f| format!("`{}` ({})", f["id"].as_str().unwrap(), f["doc"].as_str().unwrap())).collect();
+    let formats: Vec<String> = document["formats"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|f| format!("`{}` ({})", f["id"].as_str().unwrap(), f["doc"].as_str().unwrap()))
+        .collect();
     text += &format!("| formats | {} |\n", formats.join("; "));
     text += &format!("| architectures | {} |\n", code(&ids(&document, "architectures")));
     text += &format!("| encodings | {} |\n", code(&ids(&document, "encodings")));

@@ -11,8 +11,8 @@ pub mod values;
 
 pub use catalog::Catalog;
 pub use contracts::{
-    Architecture, Confidence, Encoding, Format, Importance, ImportanceUse, Layout, Method, PlaneAxis, PlaneEncoding, PlaneLayout, PlaneParameters,
-    PlaneRole, Policy, ReadRequest, WriteRequest,
+    Architecture, Confidence, Encoding, Format, Importance, ImportanceUse, Layout, Method, PlaneAxis, PlaneEncoding, PlaneLayout,
+    PlaneParameters, PlaneRole, Policy, ReadRequest, WriteRequest,
 };
 pub use gravure_base::{Error, ErrorKind, Limits, Result, ResultExt};
 pub use values::{

@@ -82,10 +82,10 @@ pub(crate) fn check(model: &Model) -> Result<()> {
             (&[_, columns], None, Some(width)) if matches!(id.role, Role::TokenEmbedding | Role::Output) && columns != width => {
                 return Err(contradiction(model, tensor, &format!("rows of {width}")));
             }
-            (&[length], _, Some(width)) if matches!(id.role, Role::AttentionNorm | Role::FeedForwardNorm | Role::OutputNorm) => {
-                if length != width {
-                    return Err(contradiction(model, tensor, &format!("a length of {width}")));
-                }
+            (&[length], _, Some(width))
+                if matches!(id.role, Role::AttentionNorm | Role::FeedForwardNorm | Role::OutputNorm) && length != width =>
+            {
+                return Err(contradiction(model, tensor, &format!("a length of {width}")));
             }
             _ => {}
         }

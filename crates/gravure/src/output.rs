@@ -88,10 +88,10 @@ pub(crate) fn check_target(format: &dyn Format, model: &Model, request: &WriteRe
     }
     let real = |p: &Path| -> Option<PathBuf> { std::fs::canonicalize(p).ok() };
     let source_files = model.source.files.iter().map(PathBuf::as_path).chain([model.source.path.as_path()]);
-    if let Some(target_real) = real(target) {
-        if source_files.filter_map(real).any(|s| s == target_real) {
-            return Err(Error::request("the output is the source itself").in_file(target).help("choose another output name"));
-        }
+    if let Some(target_real) = real(target)
+        && source_files.filter_map(real).any(|s| s == target_real)
+    {
+        return Err(Error::request("the output is the source itself").in_file(target).help("choose another output name"));
     }
     if format.extension().is_some() && target.is_dir() {
         return Err(Error::request(format!("the output is a folder, but {} is written to a file", format.id()))

@@ -72,14 +72,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            dtype: Dtype::F32,
-            shards: 1,
-            layers: 2,
-            size: Size::Small,
-            spelling: Spelling::Transformers5,
-            config: BTreeMap::new(),
-        }
+        Self { dtype: Dtype::F32, shards: 1, layers: 2, size: Size::Small, spelling: Spelling::Transformers5, config: BTreeMap::new() }
     }
 }
 
@@ -125,7 +118,8 @@ pub fn write(design: &str, options: &Options, folder: &Path) -> Result<()> {
     }
     std::fs::create_dir_all(folder).map_err(|e| Error::io("create the folder", folder, e))?;
     let tensors = designs::tensors(design, &config)?;
-    let generation = json!({"_from_model_config": true, "bos_token_id": config.get("bos_token_id"), "eos_token_id": config.get("eos_token_id")});
+    let generation =
+        json!({"_from_model_config": true, "bos_token_id": config.get("bos_token_id"), "eos_token_id": config.get("eos_token_id")});
     write_json(folder, "generation_config.json", &generation)?;
     tokenizers::write(design, &config, folder)?;
     weights::write(design, &tensors, options, folder)?;
@@ -156,9 +150,7 @@ mod tests {
                     .unwrap()
                     .map(|entry| entry.unwrap().path())
                     .filter(|path| path.is_file())
-                    .map(|path| {
-                        (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(&path).unwrap())
-                    })
+                    .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(&path).unwrap()))
                     .collect();
                 files.sort();
                 files

@@ -3,13 +3,13 @@
 mod architecture;
 mod encoding;
 mod format;
-mod plane_encoding;
 mod method;
+mod plane_encoding;
 mod policy;
 
 pub use architecture::{Architecture, POOLING_KEY};
 pub use encoding::{Encoding, Importance, ImportanceUse, Layout};
 pub use format::{Confidence, Format, ReadRequest, WriteRequest};
-pub use plane_encoding::{PlaneAxis, PlaneEncoding, PlaneLayout, PlaneParameters, PlaneRole};
 pub use method::Method;
+pub use plane_encoding::{PlaneAxis, PlaneEncoding, PlaneLayout, PlaneParameters, PlaneRole};
 pub use policy::Policy;

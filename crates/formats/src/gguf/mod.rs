@@ -32,5 +32,5 @@ pub(crate) mod testing;
 mod tests;
 
 pub use format::Gguf;
-pub(crate) use read::read_parts;
 pub use names::name_of as neutral_name;
+pub(crate) use read::read_parts;

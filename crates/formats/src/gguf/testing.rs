@@ -64,7 +64,14 @@ pub(crate) fn read(path: &Path) -> Result<Model> {
 }
 
 pub(crate) fn request(path: &Path) -> WriteRequest {
-    WriteRequest { path: path.to_owned(), storage: Arc::new(Disk), fingerprint: None, max_file_bytes: None, max_file_tensors: None, file_tensors: Vec::new() }
+    WriteRequest {
+        path: path.to_owned(),
+        storage: Arc::new(Disk),
+        fingerprint: None,
+        max_file_bytes: None,
+        max_file_tensors: None,
+        file_tensors: Vec::new(),
+    }
 }
 
 /// Bytes of tensor `index`: different for each, and never zero.
@@ -149,7 +156,13 @@ pub(crate) fn model(format: &'static str) -> Model {
     hyperparameters.set(HyperKey::FileType, Value::U32(0));
     hyperparameters.set(HyperKey::RopeFreqBase, Value::F64(10_000.0));
     Model {
-        source: Source { format, detail: String::new(), path: PathBuf::from("Some-Folder-2B-chat"), files: Vec::new(), file_tensors: Vec::new() },
+        source: Source {
+            format,
+            detail: String::new(),
+            path: PathBuf::from("Some-Folder-2B-chat"),
+            files: Vec::new(),
+            file_tensors: Vec::new(),
+        },
         architecture_id: Some("sample".into()),
         architecture: None,
         naming: Naming::Neutral,
