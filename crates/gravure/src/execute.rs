@@ -20,6 +20,9 @@ const CHUNK_WEIGHTS: u64 = 128 << 10;
 const PROGRAM_BYTES: u64 = 48 << 20;
 /// Largest encoded chunk.
 const CHUNK_BYTES: u64 = 8 << 20;
+/// Longest row: a hundred times that of any real matrix. Rows are the smallest thing that is read, and
+/// a file with a hole can claim one that fits in no memory.
+pub(crate) const LONGEST_ROW: u64 = 64 << 20;
 
 /// The work for one tensor of the output.
 #[derive(Debug, Clone)]

@@ -12,7 +12,7 @@ use gravure_core::{
 };
 use gravure_planner::mixtures::{MixtureRequest, importance_of};
 
-use crate::execute::{Executor, Job};
+use crate::execute::{Executor, Job, LONGEST_ROW};
 use crate::open::{OpenRequest, open};
 use crate::output::{Split, check_target, fingerprint, target_format, write_request};
 use crate::{Observer, catalog, translate};
@@ -360,6 +360,7 @@ fn jobs(model: &Model, plan: &Plan, format: &dyn Format, importance: Option<&Imp
             return Err(Error::request(format!("{} cannot hold tensors in {}", format.id(), target.id())).at_item(&*entry.tensor));
         }
         target.row_bytes(tensor.shape.row_length()).map_err(|e| e.at_item(&*entry.tensor))?;
+        Limits::check(tensor.shape.row_length(), LONGEST_ROW, "weights in a row").map_err(|e| e.at_item(&*entry.tensor))?;
         let importance = match importance {
             Some(matrix) => importance_of(matrix, wanted, &tensor.shape)?.map(<[f32]>::to_vec),
             None => None,

@@ -5,6 +5,7 @@ use std::path::Path;
 use gravure_base::{ErrorKind, Limits, Result};
 use serde::Serialize;
 
+use crate::execute::LONGEST_ROW;
 use crate::open::{OpenRequest, open, recognise};
 
 /// How bad a finding is.
@@ -112,6 +113,11 @@ fn scan_one_pickle(file: &Path, limits: &Limits, findings: &mut Vec<Finding>) ->
 fn validate_weights(model: &gravure_core::Model, findings: &mut Vec<Finding>) {
     let mut bytes = Vec::new();
     for tensor in &model.tensors {
+        if tensor.shape.row_length() > LONGEST_ROW {
+            let text = format!("tensor {}: its rows of {} weights are too long to be looked at", tensor.name, tensor.shape.row_length());
+            findings.push(Finding { severity: Severity::Warning, text });
+            continue;
+        }
         let rows = tensor.shape.rows();
         let row_bytes = tensor.encoding.row_bytes(tensor.shape.row_length()).unwrap_or(1).max(1);
         let step = ((4 << 20) / row_bytes).max(1);

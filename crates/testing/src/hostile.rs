@@ -107,7 +107,7 @@ pub enum Verb {
     Open,
     /// It is opened, and its blocks are validated; opening succeeds.
     Validate,
-    /// It is opened and a quantization is planned; opening succeeds.
+    /// It is opened and a quantization is planned; opening succeeds, and planning is what is judged.
     Convert,
     /// It is the importance matrix of a quantization of [`importance_target`].
     Importance,
@@ -133,6 +133,8 @@ pub struct Sample {
     pub class: Class,
     /// Files by path within the sample's folder.
     pub files: Vec<(String, Vec<u8>)>,
+    /// Length to which the opened file is stretched by a hole, which takes no space on the disk.
+    pub stretched: Option<u64>,
     /// Which of them is opened; empty for the folder itself.
     pub open: String,
     /// What is done.
@@ -149,6 +151,7 @@ impl Sample {
             name: name.to_owned(),
             class,
             files: vec![(file.clone(), bytes)],
+            stretched: None,
             open: file,
             verb: Verb::Open,
             expect: Expect::Refused(kind),
@@ -157,7 +160,7 @@ impl Sample {
 
     /// A sample of a folder that must be refused when it is opened.
     pub(crate) fn folder(name: &str, class: Class, kind: ErrorKind, files: Vec<(String, Vec<u8>)>) -> Self {
-        Self { name: name.to_owned(), class, files, open: String::new(), verb: Verb::Open, expect: Expect::Refused(kind) }
+        Self { name: name.to_owned(), class, files, stretched: None, open: String::new(), verb: Verb::Open, expect: Expect::Refused(kind) }
     }
 
     /// The same sample, opened under another name.
@@ -171,6 +174,13 @@ impl Sample {
     #[must_use]
     pub(crate) fn verb(mut self, verb: Verb) -> Self {
         self.verb = verb;
+        self
+    }
+
+    /// The same sample, stretched.
+    #[must_use]
+    pub(crate) fn stretched(mut self, length: u64) -> Self {
+        self.stretched = Some(length);
         self
     }
 
@@ -196,7 +206,11 @@ impl Sample {
             }
             std::fs::write(path, bytes)?;
         }
-        Ok(if self.open.is_empty() { folder.to_owned() } else { folder.join(&self.open) })
+        let path = if self.open.is_empty() { folder.to_owned() } else { folder.join(&self.open) };
+        if let Some(length) = self.stretched {
+            std::fs::OpenOptions::new().write(true).open(&path)?.set_len(length)?;
+        }
+        Ok(path)
     }
 }
 

@@ -39,7 +39,7 @@ fn scaling(name: &str, class: Class, kind: ErrorKind, value: Value) -> Sample {
 }
 
 pub(super) fn samples() -> Vec<Sample> {
-    [documents(), sizes(), meanings(), beside()].into_iter().flatten().collect()
+    [documents(), sizes(), meanings(), quantization(), beside()].into_iter().flatten().collect()
 }
 
 fn documents() -> Vec<Sample> {
@@ -148,6 +148,26 @@ fn meanings() -> Vec<Sample> {
             Unsupported,
             json!({"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 2.0}),
         ),
+    ]
+}
+
+/// Claims about how the weights are stored, over weights that are plain.
+fn quantization() -> Vec<Sample> {
+    let case = |name: &str, class: Class, kind: ErrorKind, value: Value| {
+        set(&format!("quantization: {name}"), class, kind, "quantization_config", value)
+    };
+    vec![
+        case("gptq that is not there", Class::Contradiction, Input, json!({"quant_method": "gptq", "bits": 4, "group_size": 128})),
+        case("fp8 that is not there", Class::Contradiction, Input, json!({"quant_method": "fp8"})),
+        case("an unknown method", Class::Unknown, Unsupported, json!({"quant_method": "magic"})),
+        case("a method that is a number", Class::Syntax, Input, json!({"quant_method": 4})),
+        case("a list", Class::Syntax, Input, json!([4])),
+        case("0 bits", Class::Number, Unsupported, json!({"quant_method": "gptq", "bits": 0, "group_size": 128})),
+        case("2^40 bits", Class::Overflow, Unsupported, json!({"quant_method": "awq", "bits": 1u64 << 40, "group_size": 128})),
+        case("groups of 0", Class::Number, Input, json!({"quant_method": "gptq", "bits": 4, "group_size": 0})),
+        case("groups of -2", Class::Number, Input, json!({"quant_method": "gptq", "bits": 4, "group_size": -2})),
+        case("blocks of 0", Class::Number, Input, json!({"quant_method": "fp8", "weight_block_size": [0, 128]})),
+        set("quantization: two that differ", Class::Contradiction, Input, "quantization", json!({"group_size": 64, "bits": 4})),
     ]
 }
 

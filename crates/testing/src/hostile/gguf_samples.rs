@@ -14,7 +14,7 @@ fn one(name: &str, class: Class, kind: ErrorKind, bytes: Vec<u8>) -> Sample {
 }
 
 pub(super) fn samples() -> Vec<Sample> {
-    [header(), values(), tensors(), vocabulary(), shards(), weights()].into_iter().flatten().collect()
+    [header(), values(), tensors(), vocabulary(), shards(), weights(), holes()].into_iter().flatten().collect()
 }
 
 fn whole() -> Gguf {
@@ -82,8 +82,8 @@ fn values() -> Vec<Sample> {
         one("array of 16 million arrays in no bytes", Class::BeyondFile, Input, with(array(9, 16 << 20, b"x"))),
         one("arrays 65 deep", Class::Recursion, Limit, with(nested(65))),
         one("arrays a million deep", Class::Recursion, Limit, with(nested(1 << 20))),
-        one("type 13", Class::Syntax, Input, with(value(13, &[0; 8]))),
-        one("type 2^32-1", Class::Syntax, Input, with(value(u32::MAX, &[0; 8]))),
+        one("value type 13", Class::Syntax, Input, with(value(13, &[0; 8]))),
+        one("value type 2^32-1", Class::Syntax, Input, with(value(u32::MAX, &[0; 8]))),
         one("array of type 99", Class::Syntax, Input, with(array(99, 1, &[0; 8]))),
         one("flag that is 2", Class::Syntax, Input, with(value(7, &[2]))),
         one("array with a flag that is 255", Class::Syntax, Input, with(array(7, 2, &[1, 255]))),
@@ -126,9 +126,9 @@ fn tensors() -> Vec<Sample> {
         one("an exabyte in a kilobyte", Class::BeyondFile, Input, at(&[1 << 20, 1 << 20, 1 << 18], Q4_0, 0)),
         one("row that is no whole block", Class::Contradiction, Input, at(&[33, 2], Q4_0, 0)),
         one("row of half a super block", Class::Contradiction, Input, at(&[128, 2], Q4_K, 0)),
-        one("type 99", Class::Unknown, Unsupported, at(&[32], 99, 0)),
-        one("type that was retired", Class::Unknown, Unsupported, at(&[32], 4, 0)),
-        one("type 2^32-1", Class::Unknown, Unsupported, at(&[32], u32::MAX, 0)),
+        one("tensor type 99", Class::Unknown, Unsupported, at(&[32], 99, 0)),
+        one("tensor type that was retired", Class::Unknown, Unsupported, at(&[32], 4, 0)),
+        one("tensor type 2^32-1", Class::Unknown, Unsupported, at(&[32], u32::MAX, 0)),
         one("offset between alignments", Class::Alignment, Input, at(&[32], F32, 4)),
         one("offset past the end", Class::BeyondFile, Input, at(&[32], F32, 1 << 20)),
         one("offset that wraps", Class::Overflow, Input, at(&[32], F32, u64::MAX - 31)),
@@ -241,4 +241,14 @@ fn weights() -> Vec<Sample> {
         block("q4_k minimum that is not a number", Q4_K, 256, [&[0, 0], &nan16[..], &[0; 140]].concat()),
         block("q6_k scale that is infinite", 14, 256, [&[0; 208][..], &infinite16].concat()),
     ]
+}
+
+/// Files that are mostly a hole: terabytes that take no space, in which a row fits in no memory.
+fn holes() -> Vec<Sample> {
+    let row = |name: &str, kind: u32, elements: u64, length: u64| {
+        one(&format!("hole: {name}"), Class::HugeWork, Limit, Gguf::new().tensor_at(b"a", &[elements], kind, 0).data(32).build())
+            .stretched(length)
+            .verb(Verb::Convert)
+    };
+    vec![row("a row of a terabyte", F32, 1 << 38, 1 << 41), row("a row of a terabyte in blocks", Q4_0, 1 << 40, 1 << 41)]
 }

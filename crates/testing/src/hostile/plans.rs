@@ -29,6 +29,7 @@ pub(super) fn sample(name: &str, class: Class, expect: Expect, change: &dyn Fn(&
         name: format!("plan: {name}"),
         class,
         files: vec![("model.gguf".into(), importance_target())],
+        stretched: None,
         open: "model.gguf".into(),
         verb: Verb::Plan(Box::new(plan)),
         expect,

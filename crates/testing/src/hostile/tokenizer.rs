@@ -76,7 +76,7 @@ fn sequences(depth: usize) -> Vec<u8> {
 }
 
 pub(super) fn samples() -> Vec<Sample> {
-    [documents(), vocabularies(), components(), sides()].into_iter().flatten().collect()
+    [documents(), vocabularies(), components(), sides(), pieces()].into_iter().flatten().collect()
 }
 
 fn documents() -> Vec<Sample> {
@@ -182,6 +182,46 @@ fn components() -> Vec<Sample> {
         splitting("a class in reverse", Class::Syntax, Input, "[z-a]"),
         splitting("a reference back", Class::Unknown, Unsupported, r"(a)\1"),
         splitting("a call of itself", Class::Recursion, Unsupported, r"(?<x>a\g<x>?)"),
+    ]
+}
+
+/// A field of a protobuf message that holds bytes.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let length = bytes.len() as u32;
+    let varint = [length as u8 & 0x7f | 0x80, (length >> 7) as u8 & 0x7f | 0x80, (length >> 14) as u8 & 0x7f];
+    [&[number << 3 | 2][..], &varint, bytes].concat()
+}
+
+fn piece(text: &[u8], score: f32, kind: u8) -> Vec<u8> {
+    field(1, &[field(1, text), vec![0x15], score.to_le_bytes().to_vec(), vec![0x18, kind]].concat())
+}
+
+/// SentencePiece models, in a folder without `tokenizer.json`.
+fn pieces() -> Vec<Sample> {
+    let mut files = tiny_folder();
+    files.retain(|(name, _)| name != "tokenizer.json");
+    let case = |name: &str, class: Class, kind: ErrorKind, parts: &[Vec<u8>]| {
+        let files = with(files.clone(), "tokenizer.model", parts.concat());
+        Sample::folder(&format!("tokenizer: pieces: {name}"), class, kind, files)
+    };
+    let good = || piece(b"<unk>", 0.0, 2);
+    let bpe = || field(2, &[0x18, 2]);
+    vec![
+        case("empty", Class::Truncated, Input, &[]),
+        case("pointer", Class::Pointer, Input, &[lfs_pointer()]),
+        case("cut", Class::Truncated, Input, &[good()[..12].to_vec()]),
+        case("a length of 2^64-1", Class::Overflow, Input, &[good(), vec![0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]]),
+        case("a length past the end", Class::BeyondFile, Input, &[good(), vec![0x0a, 0xff, 0x7f]]),
+        case("a number without end", Class::Syntax, Input, &[vec![0xff; 64]]),
+        case("groups within groups", Class::Recursion, Input, &[vec![0x0b; 100_000]]),
+        case("a piece that is not UTF-8", Class::Text, Input, &[good(), piece(b"\xff\xfe", -1.0, 1)]),
+        case("a piece twice", Class::Duplicate, Input, &[good(), piece(b"a", -1.0, 1), piece(b"a", -2.0, 1), bpe()]),
+        case("a piece of an unknown type", Class::Unknown, Input, &[good(), piece(b"a", -1.0, 99)]),
+        case("a score that is not a number", Class::Number, Input, &[good(), piece(b"a", f32::NAN, 1), bpe()]),
+        case("an infinite score", Class::Number, Input, &[good(), piece(b"a", f32::INFINITY, 1), bpe()]),
+        case("an unknown algorithm", Class::Unknown, Unsupported, &[good(), field(2, &[0x18, 3])]),
+        case("a charsmap of three bytes", Class::Truncated, Input, &[good(), bpe(), field(3, &field(2, &[1, 2, 3]))]),
+        case("a charsmap that claims 4 GiB", Class::BeyondFile, Input, &[good(), bpe(), field(3, &field(2, &[0xfc, 0xff, 0xff, 0xff, 0]))]),
     ]
 }
 
