@@ -43,10 +43,10 @@
 pub(crate) mod affine32;
 pub(crate) mod batch;
 mod groups;
+pub(crate) mod lattice;
 pub(crate) mod q2_k;
 pub(crate) mod q3_k;
 pub(crate) mod q6_k;
-pub(crate) mod lattice;
 mod search;
 pub(crate) mod small;
 
