@@ -57,15 +57,26 @@ impl Job {
         (Some(&all[start..start + columns]), if matrix + 1 == matrices { rows } else { (matrix + 1) * rows_each })
     }
 
+    /// Whether weights share a scale: one that is not a number then spoils its neighbours, or vanishes.
+    fn packs(&self) -> bool {
+        self.target.layout().block_elements > 1
+    }
+
     fn encode(&self, rows: Range<u64>, buffers: &mut Buffers) -> Result<Vec<u8>> {
         let mut out = Vec::new();
         let Some(method) = self.method else {
             self.source.data.read_rows(rows, &mut out)?;
+            if self.packs() {
+                self.target.validate(&out)?;
+            }
             return Ok(out);
         };
         let columns = self.source.shape.row_length();
         let row_bytes = self.target.row_bytes(columns)? as usize;
         self.source.decode_rows(rows.clone(), &mut buffers.encoded, &mut buffers.weights)?;
+        if self.packs() {
+            check_finite(&buffers.weights)?;
+        }
         out.resize((rows.end - rows.start) as usize * row_bytes, 0);
         let mut at = rows.start;
         while at < rows.end {
@@ -78,6 +89,18 @@ impl Job {
         }
         Ok(out)
     }
+}
+
+/// Refuses weights that are not a number, or infinite: a damaged checkpoint would become a model that
+/// talks nonsense. (Bits and not floats, because an integer maximum runs on vectors.)
+fn check_finite(weights: &[f32]) -> Result<()> {
+    const EXPONENT: u32 = 0x7f80_0000;
+    if weights.iter().fold(0, |most, w| most.max(w.to_bits() & EXPONENT)) < EXPONENT {
+        return Ok(());
+    }
+    let (at, weight) = weights.iter().enumerate().find(|(_, w)| !w.is_finite()).unwrap_or((0, &f32::NAN));
+    Err(Error::input(format!("a weight is {weight} (the {at}th of its chunk), which no quantization can hold"))
+        .help("the model is damaged: a deep scan lists the tensors concerned"))
 }
 
 #[derive(Default)]

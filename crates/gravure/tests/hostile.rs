@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use gravure::mixtures::{self, MixtureRequest};
-use gravure::{ErrorKind, Limits, OpenRequest, PlanSource, QuantizeRequest, Result, inspect, open, plan_quantize, scan};
+use gravure::{ErrorKind, Limits, OpenRequest, PlanSource, QuantizeRequest, Quiet, Result, inspect, open, plan_quantize, quantize, scan};
 use gravure_testing::hostile::{self, Class, Expect, Sample, Verb};
 use peak_alloc::PeakAlloc;
 
@@ -24,6 +24,12 @@ const MEMORY_BYTES: usize = 64 << 20;
 fn mixture(source: &Path) -> QuantizeRequest {
     let plan = PlanSource::Mixture(MixtureRequest::new(mixtures::find("q8_0").expect("a mixture of that name")));
     QuantizeRequest::new(source, source.with_extension("out.gguf"), plan)
+}
+
+/// A conversion to floats.
+fn uniform(source: &Path) -> QuantizeRequest {
+    let plan = PlanSource::Uniform(gravure::Uniform::parse("f16").expect("a conversion of that name"));
+    QuantizeRequest::new(source, source.with_extension("out"), plan)
 }
 
 /// Does what the sample is for. `Ok` with the complaints of a scan where it was opened.
@@ -43,12 +49,19 @@ fn perform(sample: &Sample, path: &Path) -> Result<Vec<String>> {
         Verb::Open | Verb::Validate | Verb::Convert => {
             let opened = inspect(&request);
             let report = scan(path, &Limits::default(), true)?;
-            // A plan needs what opening needs, and never more luck.
+            // A plan needs what opening needs, and never more luck; so does the way to the other naming.
             let planned = plan_quantize(&mixture(path));
-            for error in [opened.as_ref().err(), planned.as_ref().err()].into_iter().flatten() {
+            let folder = plan_quantize(&QuantizeRequest { output_format: Some("safetensors".into()), ..uniform(path) });
+            // Whatever was planned is done or refused with an error, whatever the weights are.
+            let done = if planned.is_ok() { quantize(&mixture(path), &Quiet).map(|_| ()) } else { Ok(()) };
+            let errors = [opened.as_ref().err(), planned.as_ref().err(), folder.as_ref().err(), done.as_ref().err()];
+            for error in errors.into_iter().flatten() {
                 assert_ne!(error.kind(), ErrorKind::Bug, "{error}");
                 let shown = error.to_string();
                 assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "control characters in {shown:?}");
+            }
+            if sample.class == Class::Number && planned.is_ok() {
+                assert!(done.is_err(), "numbers that are none were quantized without a word");
             }
             let inspection = opened?;
             assert!(inspection.tensors.len() as u64 <= Limits::default().tensors);

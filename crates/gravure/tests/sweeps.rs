@@ -3,6 +3,8 @@
 //!
 //! Files are changed in place and put back, so that a sweep writes little.
 
+#![allow(clippy::print_stdout)] // How many were accepted and refused.
+
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::ops::Range;

@@ -229,7 +229,7 @@ fn weights() -> Vec<Sample> {
     let nan16 = 0x7e00u16.to_le_bytes();
     let infinite16 = 0x7c00u16.to_le_bytes();
     let block = |name: &str, kind: u32, elements: u64, bytes: Vec<u8>| {
-        let file = Gguf::new().filled("a", &[elements], kind, bytes).build();
+        let file = Gguf::new().filled("blk.0.ffn_up.weight", &[elements, 2], kind, bytes.repeat(2)).build();
         one(&format!("weights: {name}"), Class::Number, Input, file).verb(Verb::Validate)
     };
     vec![
