@@ -408,9 +408,13 @@ MODELS = {
     "clip": clip,
 }
 
+# Architectures whose tensors gravure compares with their configuration. Matrices here have fewer rows than one number of
+# heads for all layers would say: a list of them, and no length of the feed-forward block, says nothing about rows.
+SIZED = {"llama", "qwen2", "qwen3", "phi3", "gemma2", "gemma3", "gpt2", "bert"}
+
 # Keys that some architecture insists on; the others ignore them.
 COMMON = {
-    "context_length": 128, "embedding_length": 256, "feed_forward_length": 512, "attention.layer_norm_rms_epsilon": 1e-5,
+    "context_length": 128, "attention.layer_norm_rms_epsilon": 1e-5,
     "attention.layer_norm_epsilon": 1e-5, "attention.sliding_window": 64, "attention.q_lora_rank": 16, "attention.kv_lora_rank": 16,
     "attention.key_length_mla": 32, "attention.value_length_mla": 32, "ssm.conv_kernel": 4, "ssm.inner_size": 256, "ssm.state_size": 16,
     "ssm.time_step_rank": 32, "wkv.head_size": 64, "shortconv.l_cache": 3, "attention.relative_buckets_count": 32,
@@ -444,15 +448,17 @@ def write_model(path, m, rng):
     key = lambda k: f"{m.arch}.{k}"
     if m.arch != "clip":
         w.add_uint32(key("block_count"), m.layers)
-        if m.heads:
-            w.add_uint32(key("attention.head_count"), m.heads)
-        if isinstance(m.kv_heads, list):
-            w.add_array(key("attention.head_count_kv"), m.kv_heads)
-        elif m.kv_heads:
-            w.add_uint32(key("attention.head_count_kv"), m.kv_heads)
+        for name, heads in (("attention.head_count", m.heads), ("attention.head_count_kv", m.kv_heads)):
+            if heads and m.arch in SIZED:
+                heads = [heads] * m.layers
+            if isinstance(heads, list):
+                w.add_array(key(name), heads)
+            elif heads:
+                w.add_uint32(key(name), heads)
         if m.experts:
             w.add_uint32(key("expert_count"), m.experts)
             w.add_uint32(key("expert_used_count"), 2)
+        w.add_uint32(key("embedding_length"), m.tensors["token_embd.weight"][1])
         for k, v in COMMON.items():
             add = w.add_bool if isinstance(v, bool) else w.add_uint32 if isinstance(v, int) else w.add_float32
             add(key(k), v)
