@@ -70,10 +70,8 @@ fn imports(broken: &mut Vec<String>) {
             }
             let dependency = line.split(['.', ' ', '=']).next().unwrap_or("");
             let import = if dependency == "gravure" { Some("gravure") } else { dependency.strip_prefix("gravure-") };
-            if let Some(import) = import.filter(|_| in_dependencies) {
-                if !allowed.contains(&import) {
-                    broken.push(format!("law 1: crates/{name} may not import {import}"));
-                }
+            if let Some(import) = import.filter(|i| in_dependencies && !allowed.contains(i)) {
+                broken.push(format!("law 1: crates/{name} may not import {import}"));
             }
         }
         if FORBID_UNSAFE.contains(&name.as_str()) {

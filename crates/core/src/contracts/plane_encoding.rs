@@ -161,6 +161,7 @@ pub trait PlaneEncoding: Send + Sync + std::fmt::Debug {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "one range is what is expected")]
 mod tests {
     use super::*;
 
