@@ -101,6 +101,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (target, bytes) in honest.iter().chain(&hostile).flat_map(seeds).filter(|(_, bytes)| bytes.len() <= LONGEST) {
         if seen.insert((target, bytes)) {
             write(folder, target, number, bytes)?;
+            if target == "gguf" {
+                // Its first byte chooses what becomes of the rest.
+                write(folder, "quantize", number, &[&[number as u8][..], bytes].concat())?;
+            }
             number += 1;
         }
     }
