@@ -4,13 +4,16 @@
 //! The limits of time are far above what a sample takes (all of them together take seconds), so that
 //! they find hangs and nothing else.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use gravure::mixtures::{self, MixtureRequest};
-use gravure::{ErrorKind, Limits, OpenRequest, PlanSource, QuantizeRequest, Quiet, Result, inspect, open, plan_quantize, quantize, scan};
+use gravure::{
+    ErrorKind, Limits, Observer, OpenRequest, PlanSource, QuantizeRequest, Quiet, Result, inspect, open, plan_quantize, quantize, scan,
+};
 use gravure_testing::hostile::{self, Class, Expect, Sample, Verb};
+use gravure_testing::workspace_root;
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
@@ -175,4 +178,31 @@ fn a_scan_calls_malformed_files_unsafe() {
         }
     }
     assert!(safe.is_empty(), "called safe:\n{}", safe.join("\n"));
+}
+
+/// Cuts a file as soon as some of it has been read.
+struct Cutter(PathBuf);
+
+impl Observer for Cutter {
+    fn advance(&self, _tensor: &str, _bytes: u64) {
+        let file = std::fs::OpenOptions::new().write(true).open(&self.0).expect("the file");
+        file.set_len(1 << 20).expect("a cut");
+    }
+}
+
+/// Another program truncates the source while it is quantized: no signal, no output.
+#[test]
+fn a_source_that_shrinks_is_an_error() {
+    let _alone = alone();
+    let (source, target) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let model = workspace_root().join("models/gravure-tiny");
+    for entry in std::fs::read_dir(&model).expect("the bundled model").flatten().filter(|e| e.path().is_file()) {
+        std::fs::copy(entry.path(), source.path().join(entry.file_name())).expect("a copy");
+    }
+    let plan = PlanSource::Mixture(MixtureRequest::new(mixtures::find("q8_0").expect("a mixture of that name")));
+    let request = QuantizeRequest::new(source.path(), target.path().join("out.gguf"), plan);
+    let error = quantize(&request, &Cutter(source.path().join("model.safetensors"))).expect_err("half of the weights are gone");
+    assert_eq!(error.kind(), ErrorKind::Input, "{error}");
+    assert!(error.item().is_some() && error.file().is_some(), "{error}");
+    assert_eq!(std::fs::read_dir(target.path()).expect("the folder").count(), 0, "something was left behind");
 }
