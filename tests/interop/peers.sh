@@ -51,7 +51,7 @@ tar -xzf "$home"/download/llama_cpp_python-*.tar.gz -C "$home/source" --strip-co
 PATH="$home/venv/bin:$PATH"
 # Not for this machine's own instructions: the cache may outlive it, and the quantizer's bytes are those of baseline x86-64.
 cmake -S "$home/source/vendor/llama.cpp" -B "$home/build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF -DGGML_NATIVE=OFF \
-    -DLLAMA_CURL=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=OFF \
+    -DLLAMA_CURL=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=OFF -DLLAMA_BUILD_UI=OFF \
     >"$home/configure.log" 2>&1 || { tail -40 "$home/configure.log" >&2; exit 1; }
 ninja -C "$home/build" "${TOOLS[@]}" >"$home/build.log" 2>&1 || { tail -40 "$home/build.log" >&2; exit 1; }
 for tool in "${TOOLS[@]}"; do cp "$home/build/bin/$tool" "$home/bin/"; done

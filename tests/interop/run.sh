@@ -20,3 +20,6 @@ mkdir -p "$work"
 # shellcheck disable=SC2086 # an empty depth is no argument
 "$PEER_PYTHON" tests/interop/quantize_identity.py --gravure "$gravure" --peer "$PEER_BIN/llama-quantize" \
     --split "$PEER_BIN/llama-gguf-split" --models "$work/models" --work "$work" $depth
+
+export PEER_BIN PEER_PYTHON
+tests/interop/consumers.sh "$gravure"

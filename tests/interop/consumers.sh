@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# What Gravure writes is opened by its real consumers: llama.cpp runs it, gguf-py reads it.
+#
+#   tests/interop/consumers.sh GRAVURE        needs PEER_BIN and PEER_PYTHON from peers.sh
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+gravure="$1"
+work="$(mktemp -d)"
+trap 'rm -rf "$work"' EXIT
+passed=0
+failed=0
+
+check() { # what, command...
+    local what="$1"
+    shift
+    if "$@" >"$work/log" 2>&1; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "FAILED: $what" >&2
+        tail -20 "$work/log" >&2
+    fi
+}
+
+# Perplexity of a model on a text is a number below a bound. llama-perplexity now and then exits before its
+# last lines are written: three tries.
+perplexity_below() { # bound, context, model, text
+    local try value
+    for try in 1 2 3; do
+        "$PEER_BIN/llama-perplexity" -m "$3" -f "$4" -c "$2" -t 2 >"$work/ppl" 2>&1 || { cat "$work/ppl"; return 1; }
+        value="$(grep -a -o 'PPL = [0-9.]*' "$work/ppl" | tail -1 | cut -d' ' -f3)"
+        [ -n "$value" ] && break
+    done
+    echo "try $try: perplexity ${value:-missing}, bound $1"
+    awk -v v="${value:-inf}" -v b="$1" 'BEGIN { exit !(v > 0 && v < b) }'
+}
+
+# The bundled model: f16 has a perplexity of about 80 on this text; a broken tokenizer or tensor gives thousands.
+tail -c 12000 models/gravure-tiny/eval.txt >"$work/text"
+for type in q4_k_m q8_0 q3_k_m; do
+    check "quantize $type" "$gravure" -q quantize models/gravure-tiny --type "$type" -o "$work/$type.gguf"
+    check "gguf-py reads $type" "$PEER_PYTHON" tests/interop/gguf_reader.py "$work/$type.gguf"
+    check "llama.cpp runs $type" perplexity_below 130 512 "$work/$type.gguf" "$work/text"
+done
+
+# Every decoder architecture, with random weights: a vocabulary of n tokens must give about n, never NaN.
+cargo build --quiet --release --package gravure-testing --example tiny_model
+tiny="${CARGO_TARGET_DIR:-target}/release/examples/tiny_model"
+head -c 4000 models/gravure-tiny/eval.txt >"$work/short"
+for design in llama mistral qwen2 qwen3 phi3 gemma2 gemma3 gpt2; do
+    check "make $design" "$tiny" "$design" "$work/$design"
+    check "convert $design" "$gravure" -q convert "$work/$design" -o "$work/$design.gguf" --dtype f32
+    check "llama.cpp runs $design" perplexity_below 100000 64 "$work/$design.gguf" "$work/short"
+done
+
+echo "consumers: $passed passed, $failed failed"
+[ "$failed" = 0 ]
