@@ -3,6 +3,7 @@
 //! `serde_json` keeps the last of two equal keys; other readers keep the first. Two readers that see
 //! two models in one file is how backdoors hide, so a duplicate is an error here.
 
+use std::cell::Cell;
 use std::path::Path;
 
 use gravure_base::{Error, FileReader, Limits, ReadAt, Result};
@@ -11,6 +12,9 @@ use serde_json::{Map, Number, Value};
 
 /// Bytes of a configuration file; the largest real ones (with inlined label tables) have 2 MB.
 const MAX_CONFIG_BYTES: u64 = 16 << 20;
+/// What the values of one document may cost: half a million numbers or names of files, or a seventh of
+/// that in objects. Two bytes can become seventy in memory. The largest real index names 140,000 tensors.
+const MAX_UNITS: u32 = 1 << 19;
 
 /// Reads a whole JSON file of configuration size.
 pub(crate) fn read_file(path: &Path, limits: &Limits) -> Result<Value> {
@@ -33,7 +37,10 @@ pub(crate) fn parse(bytes: &[u8], limits: &Limits) -> Result<Value> {
         return Err(super::folder::lfs_error());
     }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = Strict { depth: limits.depth }.deserialize(&mut deserializer).map_err(to_error)?;
+    let (units, spent) = (Cell::new(MAX_UNITS), Cell::new(false));
+    let seed = Strict { depth: limits.depth, units: &units, spent: &spent };
+    let value = seed.deserialize(&mut deserializer).map_err(to_error);
+    let value = value.map_err(|e| if spent.get() { Error::limit(e.message()) } else { e })?;
     deserializer.end().map_err(to_error)?;
     Ok(value)
 }
@@ -44,26 +51,38 @@ pub(crate) fn to_error(error: serde_json::Error) -> Error {
 
 /// A seed that makes a [`Value`] and refuses duplicate keys and nesting past `depth`.
 #[derive(Clone, Copy)]
-struct Strict {
+struct Strict<'a> {
     depth: u32,
+    /// What may still be spent on values.
+    units: &'a Cell<u32>,
+    /// Whether more was asked for.
+    spent: &'a Cell<bool>,
 }
 
-impl Strict {
+impl Strict<'_> {
+    fn take<E: serde::de::Error>(self, units: u32) -> std::result::Result<(), E> {
+        let left = self.units.get().checked_sub(units);
+        self.spent.set(left.is_none());
+        self.units.set(left.unwrap_or(0));
+        if left.is_some() { Ok(()) } else { Err(E::custom("there are too many values")) }
+    }
+
     fn deeper<E: serde::de::Error>(self) -> std::result::Result<Self, E> {
         let depth = self.depth.checked_sub(1).ok_or_else(|| E::custom("values are nested too deep"))?;
-        Ok(Self { depth })
+        Ok(Self { depth, ..self })
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Strict {
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<Value, D::Error> {
+        self.take(1)?;
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Strict {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -100,6 +119,7 @@ impl<'de> Visitor<'de> for Strict {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> std::result::Result<Value, A::Error> {
         let deeper = self.deeper()?;
+        self.take(4)?;
         let mut out = Vec::new();
         while let Some(item) = items.next_element_seed(deeper)? {
             out.push(item);
@@ -109,6 +129,7 @@ impl<'de> Visitor<'de> for Strict {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> std::result::Result<Value, A::Error> {
         let deeper = self.deeper()?;
+        self.take(6)?;
         let mut out = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
             let value = entries.next_value_seed(deeper)?;

@@ -38,6 +38,11 @@ fn scaling(name: &str, class: Class, kind: ErrorKind, value: Value) -> Sample {
     set(&format!("rope: {name}"), class, kind, "rope_parameters", value)
 }
 
+/// A document with a list of so many equal values in front.
+fn many(text: &str, value: &str, count: usize) -> Vec<u8> {
+    format!(r#"{{"_x":[{value}{}],{}"#, format!(",{value}").repeat(count - 1), &text[1..]).into_bytes()
+}
+
 pub(super) fn samples() -> Vec<Sample> {
     [documents(), sizes(), meanings(), quantization(), beside()].into_iter().flatten().collect()
 }
@@ -53,6 +58,9 @@ fn documents() -> Vec<Sample> {
         raw("100000 deep", Class::Recursion, Input, b"[".repeat(100_000)),
         raw("objects 100000 deep", Class::Recursion, Input, br#"{"a":"#.repeat(100_000)),
         raw("17 MiB", Class::HugeWork, Limit, [text.as_bytes(), &b" ".repeat(17 << 20)].concat()),
+        raw("7 million numbers", Class::HugeWork, Limit, many(&text, "0", 7 << 20)),
+        raw("a million lists", Class::HugeWork, Limit, many(&text, "[0]", 1 << 20)),
+        raw("a million objects", Class::HugeWork, Limit, many(&text, r#"{"a":0}"#, 1 << 20)),
         raw("not UTF-8", Class::Text, Input, b"{\"\xff\":1}".to_vec()),
         raw("byte order mark", Class::Text, Input, format!("\u{feff}{text}").into_bytes()),
         raw("a key twice", Class::Duplicate, Input, format!(r#"{{"hidden_size":64,{}"#, &text[1..]).into_bytes()),

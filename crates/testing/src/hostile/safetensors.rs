@@ -189,6 +189,7 @@ fn indices() -> Vec<Sample> {
         case("an empty map", Class::Contradiction, Input, r#"{"weight_map":{}}"#),
         case("a number for a file", Class::Syntax, Input, r#"{"weight_map":{"a":1}}"#),
         case("100000 deep", Class::Recursion, Input, &"[".repeat(100_000)),
+        case("4 million numbers", Class::HugeWork, Limit, &format!(r#"{{"x":[0{}]}}"#, ",0".repeat(4 << 20))),
         case("pointer", Class::Pointer, Input, &String::from_utf8_lossy(&lfs_pointer())),
         Sample::folder("safetensors: index: and a single file", Class::Contradiction, Input, both),
         Sample::folder(

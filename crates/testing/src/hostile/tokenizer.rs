@@ -101,6 +101,12 @@ fn documents() -> Vec<Sample> {
         raw("a part twice", Class::Duplicate, Input, twice.into_bytes()),
         raw("model twice", Class::Duplicate, Input, model_twice.into_bytes()),
         raw("an unknown part", Class::Unknown, Input, format!(r#"{{"backdoor":1,{}"#, &text[1..]).into_bytes()),
+        raw(
+            "a padding of 16 million numbers",
+            Class::HugeWork,
+            Limit,
+            format!(r#"{{"padding":[0{}],{}"#, ",0".repeat(16 << 20), &text[1..]).into_bytes(),
+        ),
         raw("rubbish behind it", Class::Polyglot, Input, format!("{text}PK").into_bytes()),
     ]
 }
@@ -225,6 +231,20 @@ fn pieces() -> Vec<Sample> {
     ]
 }
 
+/// A folder of the older kind whose tokens were all added: pairs of them must not be compared.
+fn many_added_tokens() -> Vec<(String, Vec<u8>)> {
+    let mut files = tiny_folder();
+    files.retain(|(name, _)| name != "tokenizer.json");
+    let list = |one: &dyn Fn(u32) -> String| (0..40_000).map(one).collect::<Vec<_>>().join(",");
+    let added = format!("{{{}}}", list(&|i| format!(r#""<t{i}>":{}"#, 320 + i)));
+    let decoder = list(&|i| format!(r#""{}":{{"content":"<t{i}>"}}"#, 320 + i));
+    let config = format!(r#"{{"tokenizer_class":"GPT2Tokenizer","added_tokens_decoder":{{{decoder}}}}}"#);
+    files.push(("vocab.json".to_owned(), br#"{"a":0,"b":1,"ab":2}"#.to_vec()));
+    files.push(("merges.txt".to_owned(), b"#version: 0.2\na b\n".to_vec()));
+    files.push(("added_tokens.json".to_owned(), added.into_bytes()));
+    with(files, "tokenizer_config.json", config.into_bytes())
+}
+
 /// The files beside the tokenizer.
 fn sides() -> Vec<Sample> {
     let side = |name: &str, class: Class, kind: ErrorKind, file: &str, bytes: &[u8]| {
@@ -240,5 +260,6 @@ fn sides() -> Vec<Sample> {
         side("pointer", Class::Pointer, Input, "special_tokens_map.json", &lfs_pointer()),
         side("half of it", Class::Truncated, Input, "added_tokens.json", b"{\"a\":"),
         side("no JSON", Class::Syntax, Input, "chat_template.json", b"template"),
+        Sample::folder("tokenizer: 40000 added tokens over three", Class::HugeWork, Input, many_added_tokens()),
     ]
 }

@@ -1,6 +1,8 @@
 //! Tokenizers of folders without `tokenizer.json`: `vocab.json` with `merges.txt` (GPT-2) and
 //! `vocab.txt` (BERT). They become the `tokenizer.json` that transformers makes of them.
 
+use std::collections::HashSet;
+
 use gravure_base::{Error, Limits, Result};
 use serde_json::{Map, Value, json};
 
@@ -95,14 +97,15 @@ fn added(vocabulary: &RawVocabulary, special: &[&str], side: &Side) -> Result<Va
         token.insert("id".to_owned(), id.into());
         out.push(Value::Object(token));
     }
-    let known = |out: &[Value], text: &str| out.iter().any(|token| token.get("content").and_then(Value::as_str) == Some(text));
+    let mut known: HashSet<String> =
+        out.iter().filter_map(|token| token.get("content").and_then(Value::as_str)).map(str::to_owned).collect();
     for (text, id) in side.added_tokens.iter().flatten() {
-        if !known(&out, text) {
+        if known.insert(text.clone()) {
             out.push(json!({"id": id, "content": text, "special": false, "normalized": true}));
         }
     }
     for &text in special {
-        if let Some(id) = find(vocabulary, text).filter(|_| !known(&out, text)) {
+        if let Some(id) = find(vocabulary, text).filter(|_| !known.contains(text)) {
             let lstrip = text == "<mask>";
             out.push(json!({"id": id, "content": text, "special": true, "normalized": false, "lstrip": lstrip}));
         }

@@ -1,6 +1,7 @@
 //! `tokenizer.model`: scores and kinds for a `tokenizer.json`, or the whole tokenizer where it is
 //! alone.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use gravure_base::{Error, Limits, Result};
@@ -54,7 +55,7 @@ pub(crate) fn add_scores(tokenizer: &mut Tokenizer, bytes: &[u8], side: &Side, l
     let message = Message::parse(bytes, limits)?;
     let overlays = overlays(side)?;
     let vocabulary = &mut tokenizer.vocabulary;
-    let overlaid: Vec<u32> = overlays.iter().map(|overlay| overlay.id).collect();
+    let overlaid: HashSet<u32> = overlays.iter().map(|overlay| overlay.id).collect();
     for (id, piece) in message.pieces.iter().enumerate().take(vocabulary.len()) {
         let id = id as u32;
         if overlaid.contains(&id) {

@@ -9,7 +9,7 @@ use gravure_base::{Error, Limits, Result};
 use serde::de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use crate::json::{self, Strict};
+use crate::json::{self, Budget, Strict};
 
 /// The parts of the file, not yet understood.
 #[derive(Debug, Default)]
@@ -104,7 +104,8 @@ impl RawMerges {
 
 /// Parses the file into its parts.
 pub(crate) fn parse(bytes: &[u8], limits: &Limits) -> Result<Raw> {
-    json::read(bytes, Top { limits })
+    let budget = Budget::default();
+    json::read(bytes, Top { limits, budget: &budget }).map_err(|e| budget.explain(e))
 }
 
 /// The vocabulary alone: the content of `vocab.json`.
@@ -115,6 +116,7 @@ pub(crate) fn parse_vocabulary(bytes: &[u8], limits: &Limits) -> Result<RawVocab
 #[derive(Clone, Copy)]
 struct Top<'a> {
     limits: &'a Limits,
+    budget: &'a Budget,
 }
 
 impl<'de> DeserializeSeed<'de> for Top<'_> {
@@ -133,7 +135,7 @@ impl<'de> Visitor<'de> for Top<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Raw, A::Error> {
-        let strict = Strict::new(self.limits);
+        let strict = Strict::new(self.limits, self.budget);
         let mut raw = Raw::default();
         let mut seen: Vec<String> = Vec::new();
         let mut has_model = false;
@@ -143,7 +145,7 @@ impl<'de> Visitor<'de> for Top<'_> {
             }
             match key.as_str() {
                 "model" => {
-                    map.next_value_seed(ModelSeed { limits: self.limits, raw: &mut raw })?;
+                    map.next_value_seed(ModelSeed { limits: self.limits, budget: self.budget, raw: &mut raw })?;
                     has_model = true;
                 }
                 "added_tokens" => raw.added_tokens = map.next_value_seed(strict)?,
@@ -166,6 +168,7 @@ impl<'de> Visitor<'de> for Top<'_> {
 
 struct ModelSeed<'a> {
     limits: &'a Limits,
+    budget: &'a Budget,
     raw: &'a mut Raw,
 }
 
@@ -200,7 +203,7 @@ impl<'de> Visitor<'de> for ModelSeed<'_> {
                     self.raw.merges = map.next_value_seed(MergeList { limits: self.limits })?;
                 }
                 _ => {
-                    let value = map.next_value_seed(Strict::new(self.limits))?;
+                    let value = map.next_value_seed(Strict::new(self.limits, self.budget))?;
                     if self.raw.model.insert(key.clone(), value).is_some() {
                         return Err(de::Error::custom(format!("the key {key:?} stands twice")));
                     }
