@@ -21,8 +21,8 @@ use std::path::Path;
 use gravure_base::{Error, Limits, Result, ResultExt};
 use serde_json::{Map, Value};
 
-use crate::json;
 use crate::tokenizer::{Model, Tokenizer};
+use gravure_base::json;
 
 mod build;
 mod components;

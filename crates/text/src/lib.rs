@@ -11,7 +11,6 @@ mod decode;
 mod encode;
 mod engine;
 pub mod huggingface;
-mod json;
 pub mod llama;
 mod merges;
 mod normalize;

@@ -17,7 +17,7 @@ use ::safetensors::tensor::{Metadata, SafeTensorError, TensorInfo};
 use gravure_base::{Error, Limits, ReadAt, Result};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 
-use super::{folder, json};
+use super::folder;
 
 /// The reference implementation's own bound for a header.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
@@ -91,8 +91,8 @@ fn parse(bytes: &[u8], limits: &Limits) -> Result<Entries> {
     if let Some(error) = too_many {
         return Err(error);
     }
-    let entries = entries.map_err(|e| json::to_error(e).at_item("header").at_offset(8))?;
-    deserializer.end().map_err(|e| json::to_error(e).at_item("header").at_offset(8))?;
+    let entries = entries.map_err(|e| gravure_base::json::to_error(e).at_item("header").at_offset(8))?;
+    deserializer.end().map_err(|e| gravure_base::json::to_error(e).at_item("header").at_offset(8))?;
     Ok(entries)
 }
 

@@ -5,11 +5,10 @@
 
 use std::fmt;
 
+use gravure_base::json::{self, Budget, Strict};
 use gravure_base::{Error, Limits, Result};
 use serde::de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
-
-use crate::json::{self, Budget, Strict};
 
 /// The parts of the file, not yet understood.
 #[derive(Debug, Default)]
