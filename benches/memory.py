@@ -9,12 +9,11 @@ Prints the peak resident memory of `gravure quantize`; fails where it goes over 
 import argparse
 import os
 import resource
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 from gguf import GGMLQuantizationType, GGUFWriter
+
+from measure import timed
 
 DIM, FFN, VOCAB = 8192, 28672, 128256
 
@@ -58,19 +57,15 @@ def main():
     source, target = args.folder / "sparse.gguf", args.folder / "sparse-out.gguf"
     make(source, int(args.gigabytes * 1e9))
     limit = args.limit_mib << 20
-    start = time.monotonic()
-    process = subprocess.Popen(
+    run = timed(
         [args.gravure, "-q", "-t", "2", "quantize", source, "-o", target, "--type", args.type],
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+        before_start=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
     )
-    _, status, usage = os.wait4(process.pid, 0)
-    size = target.stat().st_size if target.exists() else 0
-    print(f"source {source.stat().st_size / 1e9:.1f} GB, output {size / 1e9:.1f} GB, limit {args.limit_mib} MiB of address space, "
-          f"peak resident {usage.ru_maxrss / 1024:.0f} MiB, {time.monotonic() - start:.0f} s, status {os.waitstatus_to_exitcode(status)}")
+    print(f"source {source.stat().st_size / 1e9:.1f} GB, output {target.stat().st_size / 1e9:.1f} GB, limit {args.limit_mib} MiB of "
+          f"address space, peak resident {run['rss']:.0f} MiB, {run['wall']:.0f} s")
     source.unlink()
-    target.unlink(missing_ok=True)
-    return 0 if status == 0 else 1
+    target.unlink()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

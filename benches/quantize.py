@@ -20,13 +20,14 @@ import resource
 import shutil
 import statistics
 import struct
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
-from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter
+from gguf import GGUFReader, GGUFWriter
+
+from measure import timed
 
 DIM, FFN, HEADS, KV_HEADS, HEAD, VOCAB = 2048, 8192, 32, 8, 64, 128256
 
@@ -124,17 +125,6 @@ def warm(path):
         with open(file, "rb", buffering=0) as f:
             while f.read(1 << 24):
                 pass
-
-
-def timed(command):
-    start = time.monotonic()
-    process = subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    wall = time.monotonic() - start
-    if status != 0:
-        sys.exit(f"{command} failed:\n{output.decode(errors='replace')[-2000:]}")
-    return {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "rss": usage.ru_maxrss / 1024}
 
 
 def copy_with_fsync(source, target, count):

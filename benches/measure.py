@@ -1,0 +1,40 @@
+"""Running a command and measuring it: wall time, CPU time, peak resident memory."""
+
+import os
+import sys
+import subprocess
+import tempfile
+import time
+
+
+def timed(command, before_start=None):
+    """Seconds and MiB of one run; ends the program where the command fails.
+
+    The peak is `VmHWM`, asked for every few milliseconds: `ru_maxrss` of a child begins with what its parent,
+    this interpreter, had when it forked.
+    """
+    with tempfile.TemporaryFile() as output:
+        start = time.monotonic()
+        process = subprocess.Popen([str(c) for c in command], stdout=output, stderr=subprocess.STDOUT, preexec_fn=before_start)
+        peak = 0
+        while True:
+            done, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if done:
+                break
+            peak = max(peak, high_water(process.pid))
+            time.sleep(0.005)
+        wall = time.monotonic() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if status != 0:
+            output.seek(0)
+            sys.exit(f"{command} failed:\n{output.read().decode(errors='replace')[-2000:]}")
+    return {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "rss": peak / 1024}
+
+
+def high_water(pid):
+    """Peak resident memory of a running process so far, in KiB; 0 where it cannot be told."""
+    try:
+        with open(f"/proc/{pid}/status") as status:
+            return next((int(line.split()[1]) for line in status if line.startswith("VmHWM:")), 0)
+    except OSError:
+        return 0
