@@ -12,7 +12,7 @@ pub fn partial_path(target: &Path) -> PathBuf {
 }
 
 /// The folder that holds `path`, `.` where it is bare.
-fn folder_of(path: &Path) -> &Path {
+pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::{Error, OutputHandle, Result, Storage, partial_path};
+use crate::{Error, OutputHandle, Result, Storage, folder_of, partial_path};
 
 const LOCK: &str = ".lock";
 
@@ -65,8 +65,7 @@ impl AtomicFolder {
             storage.rename(&self.partial, &self.target)?;
         }
         self.done = true;
-        let folder = self.target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        storage.sync_folder(folder)?;
+        storage.sync_folder(folder_of(&self.target))?;
         if self.replaces {
             empty(storage.as_ref(), &self.partial, &|_| false)?;
             storage.remove_folder(&self.partial)?;

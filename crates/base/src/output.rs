@@ -111,8 +111,8 @@ struct Journal {
     removed: bool,
 }
 
-/// Where the journal of `target` lies.
-fn journal_path(target: &Path) -> PathBuf {
+/// Where the journal of `target` lies: `.<name>.journal` beside it.
+pub fn journal_path(target: &Path) -> PathBuf {
     let name = target.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     target.with_file_name(format!(".{name}.journal"))
 }

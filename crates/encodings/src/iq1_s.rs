@@ -17,7 +17,7 @@ use crate::codebooks::iq1::POINTS;
 use crate::codebooks::iq2::levels;
 use crate::iq_blocks::{EncodeWeighted, encode};
 use crate::iq_search::{ELEMENTS, code_scales};
-use crate::iq1_search::{SHIFTED, add_projections, ascending, find};
+use crate::iq1_search::{SHIFTED, add_projections, ascending, find, padded};
 use crate::numbers::{half_bits, half_value};
 use crate::search::{error_weights, sum_of_squares};
 
@@ -201,14 +201,6 @@ fn best_split<S: Simd>(isa: Option<S>, sum_x: &[f32; GROUP + 1], sum_w: &[f32; G
         }
     }
     best
-}
-
-/// Prefix sums, zeros behind them.
-#[inline(always)]
-fn padded(sums: &[f32; GROUP + 1]) -> [f32; GROUP + STRIDE] {
-    let mut padded = [0.0; GROUP + STRIDE];
-    padded[..=GROUP].copy_from_slice(sums);
-    padded
 }
 
 /// Which of the next [`STRIDE`] second splits score better, a bit for each.

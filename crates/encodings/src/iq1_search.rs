@@ -26,6 +26,14 @@ pub(crate) fn ascending<const N: usize>(x: &[f32; N]) -> [u8; N] {
     order
 }
 
+/// Prefix sums of a group, zeros behind them: a whole stride may be loaded from any split on.
+#[inline(always)]
+pub(crate) fn padded<const SUMS: usize, const PADDED: usize>(sums: &[f32; SUMS]) -> [f32; PADDED] {
+    let mut padded = [0.0; PADDED];
+    padded[..SUMS].copy_from_slice(sums);
+    padded
+}
+
 /// The point for eight levels: itself, or the near one with the smallest error under `scale`.
 /// Returns whether it is the point itself too.
 #[inline(always)]

@@ -9,17 +9,6 @@ use gravure_core::{Catalog, Format, ReadRequest};
 use gravure_formats::Gguf;
 use gravure_text::{Around, SpecialText, Tokenizer};
 
-fn folder() -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let data = std::env::var_os("GRAVURE_TEST_DATA").map_or_else(|| root.join("../shared/data"), PathBuf::from);
-    let folder = data.join("vocab-gguf");
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    eprintln!("SKIPPED: {} is not there; set GRAVURE_TEST_DATA", folder.display());
-    None
-}
-
 fn tokenizer(path: &Path) -> Tokenizer {
     let catalog = Catalog { encodings: &[], plane_encodings: &[], formats: &[], methods: &[], architectures: &[] };
     let limits = Limits::default();
@@ -41,7 +30,7 @@ fn expectations(path: &Path) -> Vec<(String, Vec<u32>)> {
 
 #[test]
 fn tokens_are_those_of_llama_cpp() {
-    let Some(folder) = folder() else { return };
+    let Some(folder) = gravure_testing::test_data("vocab-gguf") else { return };
     let mut paths: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "gguf"));
     paths.sort();

@@ -65,14 +65,7 @@ fn package_and_write(model: &Model, path: &std::path::Path) {
         tensors: Vec::new(),
         chunks: &Nothing,
     };
-    let request = WriteRequest {
-        path: path.to_owned(),
-        storage: Arc::new(Disk),
-        fingerprint: None,
-        max_file_bytes: None,
-        max_file_tensors: None,
-        file_tensors: Vec::new(),
-    };
+    let request = WriteRequest::new(path, Arc::new(Disk));
     Gguf.write(&package, &request).unwrap();
 }
 

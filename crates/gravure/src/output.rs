@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use gravure_base::{Error, ErrorKind, Result, Sha256, Storage};
+use gravure_base::{Error, ErrorKind, Result, Sha256, Storage, folder_of};
 use gravure_core::{Format, Model, Plan, WriteRequest};
 
 use crate::catalog;
@@ -50,7 +50,7 @@ pub(crate) fn write_request(target: &Path, storage: std::sync::Arc<dyn Storage>,
         }
         Split::Keep => (None, None),
     };
-    WriteRequest { path: target.to_owned(), storage, fingerprint: None, max_file_bytes, max_file_tensors, file_tensors }
+    WriteRequest { max_file_bytes, max_file_tensors, file_tensors, ..WriteRequest::new(target, storage) }
 }
 
 /// How many of the plan's tensors come from each of the source's files; files without any are left
@@ -82,7 +82,7 @@ fn kept_split(model: &Model, plan: &Plan) -> Vec<u64> {
 /// be written, or for which the disk is too small.
 pub(crate) fn check_target(format: &dyn Format, model: &Model, request: &WriteRequest, files: &[(String, u64)]) -> Result<()> {
     let target = &request.path;
-    let folder = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(target);
     if !folder.is_dir() {
         return Err(Error::new(ErrorKind::NotFound, "the folder of the output does not exist").in_file(folder).help("create it first"));
     }

@@ -7,8 +7,7 @@ use gravure::{PlanSource, QuantizeRequest, Result, Split, Uniform};
 
 use crate::arguments;
 use crate::printer::Printer;
-use crate::progress::Progress;
-use crate::verbs::quantize::{report, table, totals};
+use crate::verbs::quantize::carry_out;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -59,16 +58,5 @@ pub(crate) fn run(args: &Args, printer: &Printer) -> Result<ExitCode> {
         let (key, value) = arguments::override_kv(text)?;
         request.overrides.set(key, value);
     }
-    if args.dry_run {
-        let plan = gravure::plan_quantize(&request)?;
-        if printer.json {
-            printer.json(&plan)?;
-        } else {
-            printer.text(&(table(&plan, true) + &totals(&plan) + "nothing was written (dry run)"));
-        }
-        return Ok(ExitCode::SUCCESS);
-    }
-    let outcome = gravure::quantize(&request, &Progress::new(printer))?;
-    report(&outcome, printer)?;
-    Ok(ExitCode::SUCCESS)
+    carry_out(&request, args.dry_run, printer)
 }

@@ -163,23 +163,26 @@ fn read_plan(path: &std::path::Path) -> Result<Plan> {
 }
 
 pub(crate) fn run(args: &Args, printer: &Printer) -> Result<ExitCode> {
-    let request = args.what.request(args.output.clone(), printer)?;
-    if args.dry_run {
-        let plan = gravure::plan_quantize(&request)?;
+    carry_out(&args.what.request(args.output.clone(), printer)?, args.dry_run, printer)
+}
+
+/// Does what is asked and reports it, or shows what would be done.
+pub(crate) fn carry_out(request: &QuantizeRequest, dry_run: bool, printer: &Printer) -> Result<ExitCode> {
+    if dry_run {
+        let plan = gravure::plan_quantize(request)?;
         if printer.json {
             printer.json(&plan)?;
         } else {
             printer.text(&(table(&plan, true) + &totals(&plan) + "nothing was written (dry run)"));
         }
-        return Ok(ExitCode::SUCCESS);
+    } else {
+        report(&gravure::quantize(request, &Progress::new(printer))?, printer)?;
     }
-    let outcome = gravure::quantize(&request, &Progress::new(printer))?;
-    report(&outcome, printer)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// What was done, as text or JSON.
-pub(crate) fn report(outcome: &Outcome, printer: &Printer) -> Result<()> {
+fn report(outcome: &Outcome, printer: &Printer) -> Result<()> {
     if printer.json {
         return printer.json(outcome);
     }
@@ -196,7 +199,7 @@ pub(crate) fn report(outcome: &Outcome, printer: &Printer) -> Result<()> {
 }
 
 /// Every tensor, or one line for each pair of encodings.
-pub(crate) fn table(plan: &QuantizePlan, every: bool) -> String {
+fn table(plan: &QuantizePlan, every: bool) -> String {
     if every {
         let mut table = Table::new(&["tensor", "shape", "from", "to", ">bytes", "why"]);
         for t in &plan.tensors {
@@ -222,7 +225,7 @@ pub(crate) fn table(plan: &QuantizePlan, every: bool) -> String {
     table.to_string()
 }
 
-pub(crate) fn totals(plan: &QuantizePlan) -> String {
+fn totals(plan: &QuantizePlan) -> String {
     let mut proof = String::new();
     if let Some(p) = &plan.tokenizer_proof {
         proof = format!("tokenizer: the source's and the written one agree on {} texts, {} tokens\n", p.texts, p.tokens);

@@ -1,6 +1,7 @@
 //! How a model is laid out in files.
 
-use std::path::Path;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gravure_base::{Limits, Storage};
@@ -36,7 +37,7 @@ pub struct ReadRequest<'a> {
 #[derive(Debug, Clone)]
 pub struct WriteRequest {
     /// Target file or folder.
-    pub path: std::path::PathBuf,
+    pub path: PathBuf,
     /// Where the bytes go.
     pub storage: Arc<dyn Storage>,
     /// Names the request and its sources, so that an interrupted run of the same can be continued
@@ -49,6 +50,33 @@ pub struct WriteRequest {
     /// How many tensors each file gets, where the output is to be cut as the source was; empty where
     /// the limits above decide. A format whose files may hold any tensors may ignore it.
     pub file_tensors: Vec<u64>,
+}
+
+impl WriteRequest {
+    /// One file, started anew.
+    pub fn new(path: impl Into<PathBuf>, storage: Arc<dyn Storage>) -> Self {
+        Self { path: path.into(), storage, fingerprint: None, max_file_bytes: None, max_file_tensors: None, file_tensors: Vec::new() }
+    }
+
+    /// Which tensors go into which file under the two limits, for tensors of these sizes in bytes: in
+    /// order, each file as full as it may be; at least one file, and none without a tensor unless it is
+    /// the only one.
+    pub fn divide(&self, sizes: &[u64]) -> Vec<Range<usize>> {
+        let mut out = Vec::new();
+        let (mut start, mut bytes) = (0, 0u64);
+        for (index, &size) in sizes.iter().enumerate() {
+            let count = (index - start) as u64;
+            let full = self.max_file_tensors.is_some_and(|most| count >= most.max(1))
+                || self.max_file_bytes.is_some_and(|most| bytes.saturating_add(size) > most);
+            if count > 0 && full {
+                out.push(start..index);
+                (start, bytes) = (index, 0);
+            }
+            bytes = bytes.saturating_add(size);
+        }
+        out.push(start..sizes.len());
+        out
+    }
 }
 
 /// A way of laying a model out in files. Reading and writing are optional halves.

@@ -140,16 +140,6 @@ impl Metadata {
         self.entries.iter().find(|(k, _)| k == key).map(|(_, v)| v)
     }
 
-    /// Adds a new key at the end; an error where it is already there.
-    pub fn insert_new(&mut self, key: impl Into<String>, value: Value) -> Result<()> {
-        let key = key.into();
-        if self.get(&key).is_some() {
-            return Err(Error::input("the metadata has this key twice").at_item(key));
-        }
-        self.entries.push((key, value));
-        Ok(())
-    }
-
     /// Sets a key: in place where it exists, at the end where it is new.
     pub fn set(&mut self, key: impl Into<String>, value: Value) {
         let key = key.into();

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::{Encoding, Error, Part, Result, Role, Shape, Tensor, TensorId};
+use crate::{Error, Part, Result, Role, Shape, TensorId};
 
 /// How a stored tensor differs from the neutral one. Each has an inverse.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -121,11 +121,6 @@ fn match_pattern(pattern: &str, name: &str) -> Option<(Option<u32>, Option<u32>)
 }
 
 impl Transform {
-    /// Whether encoded rows can be moved without decoding them.
-    pub fn keeps_rows_whole(self) -> bool {
-        matches!(self, Self::Identity | Self::InterleaveRope { .. })
-    }
-
     /// The neutral shape of a stored one.
     pub fn neutral_shape(self, stored: &Shape) -> Result<Shape> {
         match self {
@@ -166,19 +161,6 @@ impl Transform {
             }
             _ => stored,
         }
-    }
-}
-
-/// A tensor as a transform sees it; made by the facade.
-impl TensorMap {
-    /// Whether a transform can be applied to this tensor as stored: it either keeps rows whole, or
-    /// the encoding can be decoded and written again.
-    pub fn check_transform(tensor: &Tensor, transform: Transform, target: &dyn Encoding) -> Result<()> {
-        transform.neutral_shape(&tensor.shape)?;
-        if !transform.keeps_rows_whole() && target.is_integer() {
-            return Err(Error::unsupported("integers cannot be transformed").at_item(&*tensor.name));
-        }
-        Ok(())
     }
 }
 

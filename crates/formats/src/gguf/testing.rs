@@ -64,14 +64,7 @@ pub(crate) fn read(path: &Path) -> Result<Model> {
 }
 
 pub(crate) fn request(path: &Path) -> WriteRequest {
-    WriteRequest {
-        path: path.to_owned(),
-        storage: Arc::new(Disk),
-        fingerprint: None,
-        max_file_bytes: None,
-        max_file_tensors: None,
-        file_tensors: Vec::new(),
-    }
+    WriteRequest::new(path, Arc::new(Disk))
 }
 
 /// Bytes of tensor `index`: different for each, and never zero.

@@ -556,20 +556,9 @@ proptest! {
     }
 }
 
-/// Test data that does not belong to the project; `None`, said aloud, where it is absent.
-fn test_data(what: &str) -> Option<PathBuf> {
-    let given = std::env::var_os("GRAVURE_TEST_DATA").map(PathBuf::from);
-    let path = given.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data")).join(what);
-    if !path.exists() {
-        eprintln!("SKIPPED: there is no {}", path.display());
-        return None;
-    }
-    Some(path)
-}
-
 #[test]
 fn real_vocabularies_are_written_as_they_were() {
-    let Some(data) = test_data("vocab-gguf") else { return };
+    let Some(data) = gravure_testing::test_data("vocab-gguf") else { return };
     let folder = folder();
     let mut count = 0;
     for entry in std::fs::read_dir(data).unwrap() {

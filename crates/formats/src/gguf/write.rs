@@ -54,11 +54,7 @@ impl<'a> Outline<'a> {
         }
         let padded = package.model.source.format == "gguf";
         let counted: Vec<u64> = sizes.iter().map(|&s| if padded { s.next_multiple_of(alignment) } else { s }).collect();
-        let ranges = if request.file_tensors.is_empty() {
-            divide(&counted, request.max_file_bytes, request.max_file_tensors)
-        } else {
-            given(&request.file_tensors, sizes.len())?
-        };
+        let ranges = if request.file_tensors.is_empty() { request.divide(&counted) } else { given(&request.file_tensors, sizes.len())? };
         let parts = parts(pairs, ranges, alignment, padded && package.file_type.is_none(), &request.path)?;
         Ok(Self { alignment, manner: Manner::of(package), sizes, parts })
     }
@@ -134,24 +130,6 @@ fn check_tensors(tensors: &[PackageTensor]) -> Result<()> {
         type_of(tensor)?;
     }
     Ok(())
-}
-
-/// Which tensors go into which file; at least one file, and no file without a tensor unless it is the only one.
-fn divide(sizes: &[u64], most_bytes: Option<u64>, most_tensors: Option<u64>) -> Vec<Range<usize>> {
-    let mut out = Vec::new();
-    let (mut start, mut bytes) = (0, 0u64);
-    for (index, &size) in sizes.iter().enumerate() {
-        let count = (index - start) as u64;
-        let full =
-            most_tensors.is_some_and(|most| count >= most.max(1)) || most_bytes.is_some_and(|most| bytes.saturating_add(size) > most);
-        if count > 0 && full {
-            out.push(start..index);
-            (start, bytes) = (index, 0);
-        }
-        bytes = bytes.saturating_add(size);
-    }
-    out.push(start..sizes.len());
-    out
 }
 
 /// The files that are asked for, one after the other.

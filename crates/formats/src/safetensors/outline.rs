@@ -95,7 +95,7 @@ impl Outline {
         let sizes: Vec<u64> = package.tensors.iter().map(PackageTensor::bytes).collect::<Result<_>>()?;
         let total = sizes.iter().try_fold(0u64, |sum, &n| sum.checked_add(n));
         let total = total.filter(|&n| n <= i64::MAX as u64).ok_or_else(|| Error::input("the tensors together are impossibly large"))?;
-        let ranges = divide(&sizes, request.max_file_bytes, request.max_file_tensors);
+        let ranges = request.divide(&sizes);
         let bare = is_bare(&request.path);
         if bare && ranges.len() > 1 {
             return Err(Error::request(format!("{} files are needed, but the output is one file", ranges.len()))
@@ -151,24 +151,6 @@ fn check_tensors(package: &Package<'_>) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Which tensors go into which file: in order, each file as full as it may be, at least one file.
-fn divide(sizes: &[u64], most_bytes: Option<u64>, most_tensors: Option<u64>) -> Vec<Range<usize>> {
-    let mut out = Vec::new();
-    let (mut start, mut bytes) = (0, 0u64);
-    for (index, &size) in sizes.iter().enumerate() {
-        let count = (index - start) as u64;
-        let full =
-            most_tensors.is_some_and(|most| count >= most.max(1)) || most_bytes.is_some_and(|most| bytes.saturating_add(size) > most);
-        if count > 0 && full {
-            out.push(start..index);
-            (start, bytes) = (index, 0);
-        }
-        bytes = bytes.saturating_add(size);
-    }
-    out.push(start..sizes.len());
-    out
 }
 
 /// Bytes of an element of a tensor: every encoding that has a tag has blocks of one element.

@@ -1,6 +1,6 @@
 //! What the tests of this crate need of the other axes: the encodings and a tiny architecture.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use gravure_base::{Limits, Result};
 use gravure_core::{
@@ -107,20 +107,4 @@ pub(crate) fn f32_file(tensors: &[(&str, &[u64], &[f32])]) -> Vec<u8> {
         entries.push(format!(r#""{name}":{{"dtype":"F32","shape":{shape:?},"data_offsets":[{start},{}]}}"#, data.len()));
     }
     file(&format!("{{{}}}", entries.join(",")), &data)
-}
-
-/// The folder of test data that lies outside the repository, where it is there.
-pub(crate) fn test_data(relative: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("GRAVURE_TEST_DATA")
-        .map(PathBuf::from)
-        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"));
-    let path = root.join(relative);
-    if path.exists() {
-        return Some(path);
-    }
-    #[allow(clippy::print_stderr)]
-    {
-        eprintln!("SKIPPED: {} is not there; set GRAVURE_TEST_DATA", path.display());
-    }
-    None
 }

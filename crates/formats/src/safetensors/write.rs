@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use gravure_base::{AtomicFolder, FileReader, OutputFile, ReadAt, Sha256, Storage};
+use gravure_base::{AtomicFolder, FileReader, OutputFile, ReadAt, Sha256, Storage, journal_path, partial_path};
 use gravure_core::{Artifact, ArtifactFile, Error, Package, Result, WriteRequest};
 
 use super::outline::{self, Content, Outline, Shard};
@@ -27,7 +27,12 @@ pub(super) fn write(package: &Package<'_>, request: &WriteRequest) -> Result<Art
     // Partial shards and their journals of an interrupted run of the same request are gone on with.
     let kept: BTreeSet<String> = match &request.fingerprint {
         None => BTreeSet::new(),
-        Some(_) => outline.shards.iter().flat_map(|s| [format!(".{}.partial", s.name), format!(".{}.journal", s.name)]).collect(),
+        Some(_) => outline
+            .shards
+            .iter()
+            .flat_map(|s| [partial_path(Path::new(&s.name)), journal_path(Path::new(&s.name))])
+            .map(|p| p.display().to_string())
+            .collect(),
     };
     let folder = AtomicFolder::begin(Arc::clone(storage), &request.path, &outline::is_ours, &|name| kept.contains(name))?;
     let mut files = Vec::new();

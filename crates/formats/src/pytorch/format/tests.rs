@@ -6,7 +6,7 @@ use gravure_core::Model;
 use proptest::prelude::*;
 
 use super::*;
-use crate::safetensors::testing::{bytes_of, catalog, read, test_data};
+use crate::safetensors::testing::{bytes_of, catalog, read};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src/pytorch/fixtures").join(name)
@@ -90,7 +90,7 @@ fn classes_and_strange_strides_are_refused_by_name() {
 
 #[test]
 fn a_real_checkpoint_of_2019_is_read() {
-    let Some(path) = test_data("models/resnet20-cifar10/resnet20-12fca82f.th") else { return };
+    let Some(path) = gravure_testing::test_data("models/resnet20-cifar10/resnet20-12fca82f.th") else { return };
     let model = open(&path).unwrap();
     assert_eq!(model.source.detail, "PyTorch checkpoint (legacy stream)");
     let weights: u64 =

@@ -42,7 +42,7 @@ fn trailing_bytes_and_bare_pickles_are_seen() {
 
 #[test]
 fn a_real_checkpoint_is_clean() {
-    let Some(path) = crate::safetensors::testing::test_data("models/resnet20-cifar10/resnet20-12fca82f.th") else { return };
+    let Some(path) = gravure_testing::test_data("models/resnet20-cifar10/resnet20-12fca82f.th") else { return };
     let found = scan_pickle(&path, &Limits::default()).unwrap();
     assert!(found.is_clean(), "{found:?}");
 }

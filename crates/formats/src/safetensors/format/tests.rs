@@ -4,7 +4,7 @@ use gravure_base::ErrorKind;
 use gravure_core::{HyperKey, Role, Value};
 use proptest::prelude::*;
 
-use super::super::testing::{bytes_of, f32_file, file, read, test_data};
+use super::super::testing::{bytes_of, f32_file, file, read};
 use super::*;
 
 const CONFIG: &str = r#"{"architectures": ["TinyForCausalLM"], "model_type": "x", "num_hidden_layers": 2, "tie_word_embeddings": true}"#;
@@ -295,7 +295,7 @@ fn element_types_without_an_encoding_are_unsupported() {
 #[test]
 fn real_checkpoints_are_read() {
     for name in ["gravure-tiny", "stories260k-llama"] {
-        let Some(dir) = test_data(&format!("models/{name}")) else { return };
+        let Some(dir) = gravure_testing::test_data(&format!("models/{name}")) else { return };
         let model = open(&dir).unwrap();
         let stored = std::fs::metadata(dir.join("model.safetensors")).unwrap().len();
         let bytes: u64 = model.tensors.iter().map(|t| t.bytes().unwrap()).sum();

@@ -6,7 +6,7 @@ use gravure_core::{ChunkStream, Format, Metadata, Model, Naming, PackageTensor, 
 use gravure_testing::{Fault, FaultyDisk};
 
 use super::super::HuggingFace;
-use super::super::testing::{bytes_of, catalog, f32_file, file, read, test_data};
+use super::super::testing::{bytes_of, catalog, f32_file, file, read};
 use super::*;
 
 /// The tensors of a model as they are, in pieces of a few rows.
@@ -64,14 +64,7 @@ fn package<'a>(model: &'a Model, chunks: &'a dyn ChunkStream) -> Package<'a> {
 }
 
 fn request(path: &Path) -> WriteRequest {
-    WriteRequest {
-        path: path.to_owned(),
-        storage: Arc::new(Disk),
-        fingerprint: None,
-        max_file_bytes: None,
-        max_file_tensors: None,
-        file_tensors: Vec::new(),
-    }
+    WriteRequest::new(path, Arc::new(Disk))
 }
 
 const CONFIG: &str = r#"{"model_type": "tiny-type", "num_hidden_layers": 2, "tie_word_embeddings": true, "torch_dtype": "float64"}"#;
@@ -334,7 +327,7 @@ fn an_existing_file_is_not_replaced_by_a_folder() {
 #[test]
 fn real_checkpoints_survive() {
     for name in ["gravure-tiny", "stories260k-llama"] {
-        let Some(dir) = test_data(&format!("models/{name}")) else { return };
+        let Some(dir) = gravure_testing::test_data(&format!("models/{name}")) else { return };
         let model = read(&HuggingFace, &dir, true).unwrap();
         let chunks = Copied { rows: 1000, ..Copied::new(&model) };
         let out = tempfile::tempdir().unwrap();
