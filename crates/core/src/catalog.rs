@@ -1,6 +1,6 @@
 //! The registries, handed to whoever needs a member of another axis.
 
-use crate::{Architecture, Encoding, Error, Format, Method, PlaneEncoding, Result};
+use crate::{Architecture, Encoding, Error, Format, Method, PlaneEncoding, Result, Runtime};
 
 /// All encodings, formats and architectures of this build. Members of one axis know those of
 /// another only through this value.
@@ -16,9 +16,14 @@ pub struct Catalog {
     pub methods: &'static [&'static dyn Method],
     /// Architectures in registry order.
     pub architectures: &'static [&'static dyn Architecture],
+    /// Runtimes in registry order.
+    pub runtimes: &'static [&'static dyn Runtime],
 }
 
 impl Catalog {
+    /// Nothing at all: what tests of one axis begin with.
+    pub const EMPTY: Self = Self { encodings: &[], plane_encodings: &[], formats: &[], methods: &[], architectures: &[], runtimes: &[] };
+
     /// The encoding called `id` (lower case), or an error that lists the known ones.
     pub fn encoding(&self, id: &str) -> Result<&'static dyn Encoding> {
         self.encodings.iter().copied().find(|e| e.id() == id).ok_or_else(|| {
@@ -40,6 +45,14 @@ impl Catalog {
         self.methods.iter().copied().find(|m| m.id() == id).ok_or_else(|| {
             let known: Vec<_> = self.methods.iter().map(|m| m.id()).collect();
             Error::request(format!("unknown method `{id}`")).help(format!("known methods: {}", known.join(", ")))
+        })
+    }
+
+    /// The runtime called `id`.
+    pub fn runtime(&self, id: &str) -> Result<&'static dyn Runtime> {
+        self.runtimes.iter().copied().find(|r| r.id() == id).ok_or_else(|| {
+            let known: Vec<_> = self.runtimes.iter().map(|r| r.id()).collect();
+            Error::request(format!("unknown runtime `{id}`")).help(format!("known runtimes: {}", known.join(", ")))
         })
     }
 

@@ -3,6 +3,7 @@
 //! Stages take the last value and return the next; no value knows who made it:
 //!
 //! `Source` -Format::read-> [`Model`] -Policy-> [`Plan`] -Encoding-> [`Package`] -Format::write-> [`Artifact`]
+//! -Runtime-> measurements
 #![forbid(unsafe_code)]
 
 mod catalog;
@@ -12,7 +13,7 @@ pub mod values;
 pub use catalog::Catalog;
 pub use contracts::{
     Architecture, Confidence, Encoding, Format, Importance, ImportanceUse, Layout, Method, PlaneAxis, PlaneEncoding, PlaneLayout,
-    PlaneParameters, PlaneRole, Policy, ReadRequest, WriteRequest,
+    PlaneParameters, PlaneRole, Policy, ReadRequest, Runtime, WriteRequest,
 };
 pub use gravure_base::{Error, ErrorKind, Limits, Result, ResultExt};
 pub use values::{

@@ -10,7 +10,7 @@ use gravure_formats::Gguf;
 use gravure_text::{Around, SpecialText, Tokenizer};
 
 fn tokenizer(path: &Path) -> Tokenizer {
-    let catalog = Catalog { encodings: &[], plane_encodings: &[], formats: &[], methods: &[], architectures: &[] };
+    let catalog = Catalog::EMPTY;
     let limits = Limits::default();
     let model = Gguf.read(&ReadRequest { path, catalog: &catalog, limits: &limits, lenient: false }).unwrap();
     Tokenizer::clone(&model.tokenizer.unwrap())

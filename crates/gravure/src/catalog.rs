@@ -2,7 +2,7 @@
 
 use gravure_core::Catalog;
 
-/// All encodings, formats and architectures that this build knows.
+/// All members of every axis that this build knows.
 pub fn catalog() -> &'static Catalog {
     static CATALOG: Catalog = Catalog {
         encodings: gravure_encodings::ENCODINGS,
@@ -10,6 +10,7 @@ pub fn catalog() -> &'static Catalog {
         methods: gravure_methods::registry::METHODS,
         formats: gravure_formats::FORMATS,
         architectures: gravure_archs::ARCHITECTURES,
+        runtimes: gravure_runtimes::RUNTIMES,
     };
     &CATALOG
 }

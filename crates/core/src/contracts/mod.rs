@@ -6,6 +6,7 @@ mod format;
 mod method;
 mod plane_encoding;
 mod policy;
+mod runtime;
 
 pub use architecture::{Architecture, POOLING_KEY};
 pub use encoding::{Encoding, Importance, ImportanceUse, Layout};
@@ -13,3 +14,7 @@ pub use format::{Confidence, Format, ReadRequest, WriteRequest};
 pub use method::Method;
 pub use plane_encoding::{PlaneAxis, PlaneEncoding, PlaneLayout, PlaneParameters, PlaneRole};
 pub use policy::Policy;
+pub use runtime::{
+    Activations, Adapter, CacheType, Chunk, Decoder, Determinism, Encoder, Gap, LoadFacts, LoadRequest, Loaded, LogitsRow, Phase, Runtime,
+    SequenceId, Step, Tap, Taps, Wanted, cancelled,
+};

@@ -77,6 +77,7 @@ pub(crate) fn catalog() -> &'static Catalog {
         methods: &[],
         formats: crate::FORMATS,
         architectures: &[&Tiny],
+        runtimes: &[],
     })
 }
 
