@@ -75,6 +75,7 @@ static CATALOG: Catalog = Catalog {
     ],
     formats: &[],
     architectures: &[],
+    runtimes: &[],
     methods: &[],
     plane_encodings: &[],
 };

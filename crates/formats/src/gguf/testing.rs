@@ -46,6 +46,7 @@ pub(crate) static CATALOG: Catalog = Catalog {
     encodings: &[&Opaque("f32", 1, 4), &Opaque("f16", 1, 2), &Opaque("q4_0", 32, 18), &Opaque("i32", 1, 4), &Opaque("q4_k", 256, 144)],
     formats: &[],
     architectures: &[],
+    runtimes: &[],
     methods: &[],
     plane_encodings: &[],
 };
