@@ -46,6 +46,7 @@
 pub mod arch;
 mod dispatch;
 mod lanes;
+pub mod math;
 mod token;
 
 pub use dispatch::Isa;
