@@ -26,7 +26,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("kernels", &["base", "core", "simd", "encodings"]),
     ("runtimes", &["base", "core", "simd", "ops", "kernels"]),
     ("generate", &["base", "core", "text"]),
-    ("eval", &["base", "core"]),
+    ("eval", &["base", "core", "simd"]),
     ("testing", &["base", "core", "ops"]),
     (
         "gravure",

@@ -1,0 +1,37 @@
+//! How fast this machine reads memory: what decoding is held against.
+
+use std::time::Instant;
+
+/// Bytes that are read: more than any cache holds.
+const BYTES: usize = 512 << 20;
+/// Times that they are read; the fastest counts.
+const ROUNDS: usize = 5;
+
+/// Bytes in a second that `threads` threads read together, the best of five rounds over 512 MiB.
+pub fn read_bandwidth(threads: usize) -> f64 {
+    let threads = threads.max(1);
+    let data = vec![1_u64; BYTES / 8];
+    let share = data.len().div_ceil(threads);
+    let mut best = f64::INFINITY;
+    for _ in 0..ROUNDS {
+        let start = Instant::now();
+        let sum: u64 = std::thread::scope(|scope| {
+            let workers: Vec<_> = data.chunks(share).map(|part| scope.spawn(move || sum(part))).collect();
+            workers.into_iter().map(|w| w.join().unwrap_or_default()).fold(0, u64::wrapping_add)
+        });
+        std::hint::black_box(sum);
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    BYTES as f64 / best
+}
+
+/// Eight sums at once, so that additions do not wait for each other.
+fn sum(part: &[u64]) -> u64 {
+    let mut sums = [0_u64; 32];
+    for chunk in part.chunks_exact(32) {
+        for (sum, value) in sums.iter_mut().zip(chunk) {
+            *sum = sum.wrapping_add(*value);
+        }
+    }
+    sums.iter().fold(0, |a, b| a.wrapping_add(*b))
+}
