@@ -14,7 +14,7 @@ mod registry;
 mod safetensors;
 
 pub use gguf::{Gguf, neutral_name};
-pub use imatrix::read_importance_matrix;
+pub use imatrix::{read_importance_matrix, write_importance_matrix};
 pub use pytorch::{PickleScan, PyTorch, ScannedGlobal, scan_pickle};
 pub use registry::FORMATS;
 pub use safetensors::HuggingFace;

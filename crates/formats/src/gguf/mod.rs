@@ -22,8 +22,8 @@ mod read;
 mod shards;
 mod sink;
 mod tokenizer;
-mod types;
-mod value;
+pub(crate) mod types;
+pub(crate) mod value;
 mod write;
 
 #[cfg(test)]

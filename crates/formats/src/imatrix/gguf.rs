@@ -8,11 +8,11 @@ use gravure_core::{Catalog, Error, ImportanceMatrix, Limits, Metadata, Result, V
 
 use crate::gguf::header::{Header, TensorInfo};
 
-const SUMS: &str = ".in_sum2";
-const COUNTS: &str = ".counts";
-const DATASETS: &str = "imatrix.datasets";
-const CHUNK_COUNT: &str = "imatrix.chunk_count";
-const CHUNK_SIZE: &str = "imatrix.chunk_size";
+pub(super) const SUMS: &str = ".in_sum2";
+pub(super) const COUNTS: &str = ".counts";
+pub(super) const DATASETS: &str = "imatrix.datasets";
+pub(super) const CHUNK_COUNT: &str = "imatrix.chunk_count";
+pub(super) const CHUNK_SIZE: &str = "imatrix.chunk_size";
 
 pub(super) fn read(source: &dyn ReadAt, catalog: &Catalog, limits: &Limits) -> Result<ImportanceMatrix> {
     let header = Header::read(source, catalog, limits)?;

@@ -1,6 +1,6 @@
 //! Importance matrices: how strongly each input of each matrix is driven, as `llama-imatrix` measures it.
 //!
-//! Two layouts are read. A GGUF, written since 2025:
+//! Two layouts are read, the first is written. A GGUF, written since 2025:
 //!
 //! ```text
 //! metadata  general.type = "imatrix"  imatrix.datasets  imatrix.chunk_count  imatrix.chunk_size
@@ -24,6 +24,8 @@ mod gguf;
 mod read;
 #[cfg(test)]
 mod tests;
+mod write;
 
 pub(crate) use read::read as read_from;
 pub use read::read_importance_matrix;
+pub use write::write_importance_matrix;

@@ -1,12 +1,15 @@
 //! Both layouts, hostile ones, and what the reference tool has written.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use gravure_base::MemoryReader;
+use gravure_base::{Disk, MemoryReader};
+use gravure_core::values::ImportanceEntry;
 use gravure_core::{ErrorKind, ImportanceMatrix, Limits, Result};
 use proptest::prelude::*;
 
 use super::read::{read, read_importance_matrix};
+use super::write::write_importance_matrix;
 use crate::gguf::testing::CATALOG;
 
 fn parse(bytes: &[u8]) -> Result<ImportanceMatrix> {
@@ -150,4 +153,28 @@ proptest! {
 fn a_missing_file_is_named() {
     let error = read_importance_matrix(Path::new("no/such.gguf"), &CATALOG, &Limits::default()).unwrap_err();
     assert_eq!((error.kind(), error.file()), (ErrorKind::NotFound, Some(Path::new("no/such.gguf"))));
+}
+
+#[test]
+fn what_is_written_is_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("imatrix.gguf");
+    let mut matrix = ImportanceMatrix { datasets: vec!["a.txt".into()], chunk_count: 3, chunk_size: 512, ..ImportanceMatrix::default() };
+    let entry = |values: &[f32], counts: &[f32]| ImportanceEntry { values: values.to_vec(), counts: counts.to_vec() };
+    matrix.entries.insert("blk.0.attn_q.weight".into(), entry(&[0.25, 1.5, 0.1], &[1536.0]));
+    matrix.entries.insert("blk.0.ffn_down_exps.weight".into(), entry(&[1.0, 2.0, 3.0, 4.0], &[7.0, 1529.0]));
+    write_importance_matrix(&path, Arc::new(Disk), &CATALOG, &matrix).unwrap();
+    let again = read_importance_matrix(&path, &CATALOG, &Limits::default()).unwrap();
+    assert_eq!((&again.datasets, again.chunk_count, again.chunk_size), (&matrix.datasets, 3, 512));
+    assert_eq!(again.entries.keys().collect::<Vec<_>>(), matrix.entries.keys().collect::<Vec<_>>());
+    for (name, entry) in &matrix.entries {
+        assert_eq!(again.entries[name].counts, entry.counts);
+        for (a, b) in again.entries[name].values.iter().zip(&entry.values) {
+            assert!((a - b).abs() <= b * 2e-7, "{name}: {a} was {b}");
+        }
+    }
+    let odd = ImportanceMatrix { entries: [("x".to_owned(), entry(&[1.0, 2.0, 3.0], &[1.0, 1.0]))].into(), ..matrix };
+    let error = write_importance_matrix(&path, Arc::new(Disk), &CATALOG, &odd).unwrap_err();
+    assert_eq!((error.kind(), error.item()), (ErrorKind::Input, Some("x")));
+    assert_eq!(read_importance_matrix(&path, &CATALOG, &Limits::default()).unwrap(), again);
 }
