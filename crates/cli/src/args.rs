@@ -45,6 +45,14 @@ pub(crate) enum Verb {
     Quantize(verbs::quantize::Args),
     /// Show what quantize would do: every tensor, the reasons, the exact size
     Plan(verbs::plan::Args),
+    /// Measure perplexity on a text, and how far models are from their original
+    Eval(verbs::eval::Args),
+    /// Measure what a model's matrices see on a text: an importance matrix
+    Calibrate(verbs::calibrate::Args),
+    /// Time prefill and decode
+    Bench(verbs::bench::Args),
+    /// Turn texts into vectors
+    Embed(verbs::embed::Args),
     /// Check whether a file is safe and well-formed
     Scan(verbs::scan::Args),
     /// List the encodings and mixtures

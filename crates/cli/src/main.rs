@@ -2,6 +2,7 @@
 
 mod args;
 mod arguments;
+mod engine;
 mod printer;
 mod progress;
 mod verbs;
@@ -29,6 +30,10 @@ fn main() -> ExitCode {
         Verb::Convert(args) => verbs::convert::run(&args, &printer),
         Verb::Quantize(args) => verbs::quantize::run(&args, &printer),
         Verb::Plan(args) => verbs::plan::run(&args, &printer),
+        Verb::Eval(args) => verbs::eval::run(&args, &printer),
+        Verb::Calibrate(args) => verbs::calibrate::run(&args, &printer),
+        Verb::Bench(args) => verbs::bench::run(&args, &printer),
+        Verb::Embed(args) => verbs::embed::run(&args, &printer),
         Verb::Scan(args) => verbs::scan::run(&args, &printer),
         Verb::Encodings(args) => verbs::encodings::run(&args, &printer),
         Verb::Completions(args) => verbs::completions::run(&args, &printer),

@@ -3,9 +3,14 @@
 //! Skins (command line, server, Python) call this crate and nothing below it.
 #![forbid(unsafe_code)]
 
+mod bench;
+mod calibrate;
 mod catalog;
 mod dimensions;
 mod doctor;
+mod embed;
+pub mod engine;
+mod evaluate;
 mod execute;
 mod inspect;
 mod observer;
@@ -15,10 +20,17 @@ mod quantize;
 mod scan;
 mod translate;
 
+pub use bench::{BenchReport, BenchRequest, bench};
+pub use calibrate::{CalibrateRequest, Calibrated, Starved, calibrate};
 pub use catalog::catalog;
 pub use doctor::{Check, DoctorReport, doctor};
+pub use embed::{EmbedRequest, Embeddings, Pooling, Scaling, embed};
+pub use evaluate::{EvaluateRequest, Evaluation, WorstText, evaluate, evaluate_all, evaluate_loaded};
 pub use gravure_base::{Error, ErrorKind, Limits, Result, ResultExt};
 pub use gravure_core::{Artifact, ArtifactFile, Catalog, Encoding, Format, ImportanceUse, Metadata, Model, Note, Plan, PlanEntry, Value};
+pub use gravure_eval::calibration::Watched;
+pub use gravure_eval::quality::Comparison;
+pub use gravure_eval::{Measurement, Speed, Spread};
 pub use gravure_planner::mixtures;
 pub use gravure_planner::uniform::Uniform;
 pub use inspect::{Inspection, TensorLine, WouldWeigh, inspect};

@@ -77,6 +77,35 @@ pub(crate) fn to_hugging_face(model: &Model, catalog: &Catalog) -> Result<Model>
     Ok(out)
 }
 
+/// The model as its graph reads it: neutral names, shapes and values, but rows of rotated projections in
+/// Hugging Face's order of halves. Rows move as they are encoded.
+///
+/// # Errors
+/// `Unsupported` where no architecture file knows the model or it has no graph.
+pub(crate) fn to_graph(model: &Model, catalog: &Catalog, namer: Namer) -> Result<Model> {
+    let known = |architecture: Option<&'static dyn gravure_core::Architecture>| {
+        architecture.filter(|_| model.graph.is_some()).ok_or_else(|| {
+            let known: Vec<_> = catalog.architectures.iter().map(|a| a.id()).collect();
+            let name = model.architecture_id.as_deref().unwrap_or("(none named)");
+            Error::unsupported(format!("no graph is known for the architecture `{name}`, so it can be converted but not run"))
+                .in_file(&model.source.path)
+                .help(format!("architectures that run: {}", known.join(", ")))
+        })
+    };
+    let map = known(model.architecture)?.tensor_map(&model.hyperparameters)?;
+    let mut out = to_neutral(model, catalog, namer)?;
+    for tensor in &mut out.tensors {
+        let rule = tensor.id.as_ref().and_then(|id| map.name_of(id));
+        if let Some((_, rule)) = rule
+            && let (Transform::InterleaveRope { .. }, Some(id)) = (rule.transform, tensor.id)
+        {
+            let name = tensor.name.clone();
+            *tensor = apply(tensor, name.clone(), id, inverse(rule.transform), catalog.encoding("f32")?).at_item(|| name)?;
+        }
+    }
+    Ok(out)
+}
+
 /// What [`apply`] does to a tensor.
 #[derive(Debug, Clone, Copy)]
 enum Change {

@@ -1,9 +1,13 @@
 //! One file for each verb.
 
+pub(crate) mod bench;
+pub(crate) mod calibrate;
 pub(crate) mod completions;
 pub(crate) mod convert;
 pub(crate) mod doctor;
+pub(crate) mod embed;
 pub(crate) mod encodings;
+pub(crate) mod eval;
 pub(crate) mod inspect;
 pub(crate) mod plan;
 pub(crate) mod quantize;

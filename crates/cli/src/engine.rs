@@ -1,0 +1,57 @@
+//! How a model is loaded: options that all verbs share which run one.
+
+use std::path::{Path, PathBuf};
+
+use gravure::engine::{Activations, CacheType, Determinism, LoadOptions};
+
+use crate::printer::Printer;
+
+/// How keys and values are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Cache {
+    /// 32-bit floats
+    F32,
+    /// 16-bit floats
+    F16,
+    /// Blocks of 8-bit integers
+    #[value(name = "q8_0")]
+    Q8,
+}
+
+/// Arguments.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct EngineArgs {
+    /// How keys and values are kept
+    #[arg(long, visible_alias = "ctk", value_name = "TYPE", default_value = "f16")]
+    pub(crate) cache_type: Cache,
+    /// Keep inputs of matrices in 32-bit floats: slow, the reference for quality
+    #[arg(long)]
+    pub(crate) exact: bool,
+    /// Let results depend on what else runs, where that is faster
+    #[arg(long)]
+    pub(crate) relaxed: bool,
+    /// Format of the model, where it cannot be recognised
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) from: Option<String>,
+    /// Go on where the model has keys or tensors that are not known
+    #[arg(long)]
+    pub(crate) lenient: bool,
+}
+
+impl EngineArgs {
+    /// What the facade wants to know of `path`.
+    pub(crate) fn options(&self, path: &Path, printer: &Printer) -> LoadOptions {
+        let mut options = LoadOptions::new(PathBuf::from(path));
+        options.format.clone_from(&self.from);
+        options.lenient = self.lenient;
+        options.threads = printer.threads;
+        options.cache = match self.cache_type {
+            Cache::F32 => CacheType::F32,
+            Cache::F16 => CacheType::F16,
+            Cache::Q8 => CacheType::Q8,
+        };
+        options.activations = if self.exact { Activations::F32 } else { Activations::Fast };
+        options.determinism = if self.relaxed { Determinism::Relaxed } else { Determinism::Strict };
+        options
+    }
+}

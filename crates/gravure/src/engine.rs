@@ -1,0 +1,132 @@
+//! From a path to a model that is ready to run.
+
+use std::path::PathBuf;
+
+use gravure_base::{Error, ErrorKind, Limits, Result};
+pub use gravure_core::contracts::{Activations, CacheType, Determinism};
+use gravure_core::contracts::{Decoder, LoadRequest, Loaded};
+use gravure_core::{HyperKey, Model};
+
+use crate::open::{OpenRequest, open};
+use crate::{Observer, catalog, translate};
+
+/// What to load and how.
+#[derive(Debug, Clone)]
+pub struct LoadOptions {
+    /// File or folder.
+    pub path: PathBuf,
+    /// Format id, where the user names it; otherwise it is recognised.
+    pub format: Option<String>,
+    /// Runtime id; `None` for the first of the registry that can.
+    pub runtime: Option<String>,
+    /// Worker threads; 0 for one for each core.
+    pub threads: usize,
+    /// Positions that all sequences together may hold; 0 for the model's own context, at most
+    /// [`LoadOptions::MOST_POSITIONS`].
+    pub positions: usize,
+    /// How keys and values are kept.
+    pub cache: CacheType,
+    /// Precision of inputs of linear maps.
+    pub activations: Activations,
+    /// Whether results may depend on company.
+    pub determinism: Determinism,
+    /// Whether unknown keys and tensors are notes instead of errors.
+    pub lenient: bool,
+    /// Bounds for what the files may ask.
+    pub limits: Limits,
+}
+
+impl LoadOptions {
+    /// Positions that a model's own context stands for at most: contexts of 128 thousand would take
+    /// gigabytes that nobody has asked for.
+    pub const MOST_POSITIONS: usize = 8192;
+
+    /// Defaults: all cores, the model's context, 16-bit keys and values.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            format: None,
+            runtime: None,
+            threads: 0,
+            positions: 0,
+            cache: CacheType::default(),
+            activations: Activations::default(),
+            determinism: Determinism::default(),
+            lenient: false,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// A model that is ready to run, and what it was made from.
+#[derive(Debug)]
+pub struct Engine {
+    /// The model as it was read.
+    pub model: Model,
+    /// The runtime's handle.
+    pub loaded: Box<dyn Loaded>,
+    /// Threads that it runs on.
+    pub threads: usize,
+}
+
+impl Engine {
+    /// What continues texts.
+    ///
+    /// # Errors
+    /// `Unsupported` where the model does not.
+    pub fn decoder(&self) -> Result<&dyn Decoder> {
+        self.loaded.decoder().ok_or_else(|| {
+            Error::unsupported("this model makes embeddings and does not continue texts")
+                .in_file(&self.model.source.path)
+                .help("use `gravure embed`")
+        })
+    }
+
+    /// Positions that all sequences together may hold.
+    pub fn positions(&self) -> usize {
+        self.loaded.facts().positions
+    }
+}
+
+/// Opens a model and loads its weights.
+///
+/// # Errors
+/// Those of opening; `Unsupported` where no runtime can execute the model, with what is missing;
+/// `Input` for weights that are no numbers; `Limit` where memory does not suffice.
+pub fn load(options: &LoadOptions, observer: &dyn Observer) -> Result<Engine> {
+    let request = OpenRequest { path: &options.path, format: options.format.as_deref(), lenient: options.lenient, limits: options.limits };
+    let model = open(&request)?;
+    for note in &model.notes {
+        observer.note(&format!("{}: {}", note.subject, note.text));
+    }
+    let graph_model = translate::to_graph(&model, catalog(), gravure_formats::neutral_name)?;
+    let runtime = match &options.runtime {
+        Some(id) => catalog().runtime(id)?,
+        None => *catalog().runtimes.first().ok_or_else(|| Error::bug("no runtime is registered"))?,
+    };
+    runtime.check()?;
+    let gaps = runtime.gaps(&graph_model);
+    if let Some(gap) = gaps.first() {
+        let all: Vec<_> = gaps.iter().map(|g| format!("{}: {}", g.subject, g.text)).collect();
+        return Err(Error::unsupported(format!("the runtime `{}` cannot run this model", runtime.id()))
+            .in_file(&options.path)
+            .at_item(&*gap.subject)
+            .help(all.join("; ")));
+    }
+    let context = model.hyperparameters.u64(HyperKey::ContextLength).ok().and_then(|c| usize::try_from(c).ok());
+    let own = context.unwrap_or(LoadOptions::MOST_POSITIONS).min(LoadOptions::MOST_POSITIONS);
+    let threads = if options.threads > 0 { options.threads } else { std::thread::available_parallelism().map_or(1, usize::from) };
+    if observer.cancelled() {
+        return Err(Error::new(ErrorKind::Interrupted, "stopped"));
+    }
+    let loaded = runtime.load(&LoadRequest {
+        model: &graph_model,
+        threads,
+        positions: if options.positions > 0 { options.positions } else { own },
+        cache: options.cache,
+        activations: options.activations,
+        determinism: options.determinism,
+        adapters: Vec::new(),
+    });
+    Ok(Engine { model, loaded: loaded.map_err(|e| e.in_file(&options.path))?, threads })
+}
