@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+"""Prefill and decode against llama-bench: tokens in a second, on the same file with the same threads.
+
+Makes the model of `benches/quantize.py` (the shape of Llama-3.2-1B, random weights), quantizes it to each type, and
+runs both programs on each file, alternately.
+
+    pip install numpy gguf
+    python benches/run.py --gravure target/release/gravure --llama-bench PATH --folder /big/disk \\
+        --types q4_0,q4_k_m,q6_k,q8_0 [--threads 2] [--runs 3] [--prompt 512] [--generate 48] [--json out.json]
+
+Figures are medians over the runs of each program's own median or mean; ratios are gravure / peer. `share` is the part of
+the memory bandwidth, as `gravure bench` measures it, that decoding reaches.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+from quantize import make_gguf
+
+
+def output(command):
+    result = subprocess.run([str(c) for c in command], capture_output=True, text=True)
+    if result.returncode != 0:
+        sys.exit(f"{command} failed:\n{result.stderr[-2000:]}")
+    return json.loads(result.stdout)
+
+
+def ours(arguments, model):
+    command = [arguments.gravure, "bench", model, "--json", "-q", "-t", arguments.threads, "-p", arguments.prompt, "-n", arguments.generate, "-r", 2]
+    report = output(command)
+    return {
+        "prefill": report["prefill"]["tokens_per_second"]["median"],
+        "decode": report["decode"]["tokens_per_second"]["median"],
+        "share": report["bandwidth_share"],
+        "bandwidth": report["read_bandwidth"],
+        "load": report["load_seconds"],
+        "rss": report["peak_resident_bytes"],
+        "weights": report["weight_bytes"],
+        "kernels": report["kernels"],
+    }
+
+
+def peer(arguments, model):
+    command = [arguments.llama_bench, "-m", model, "-t", arguments.threads, "-p", arguments.prompt, "-n", arguments.generate, "-r", 2, "-o", "json"]
+    tests = output(command)
+    return {
+        "prefill": next(t["avg_ts"] for t in tests if t["n_prompt"] > 0),
+        "decode": next(t["avg_ts"] for t in tests if t["n_gen"] > 0),
+    }
+
+
+def median(samples, key):
+    return statistics.median(s[key] for s in samples)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gravure", required=True)
+    parser.add_argument("--llama-bench", required=True)
+    parser.add_argument("--folder", required=True, type=Path)
+    parser.add_argument("--types", default="q4_0,q4_k_m,q6_k,q8_0")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--prompt", type=int, default=512)
+    parser.add_argument("--generate", type=int, default=48)
+    parser.add_argument("--layers", type=int, default=16)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    source = arguments.folder / f"shape-{arguments.layers}.gguf"
+    if not source.exists():
+        make_gguf(source, arguments.layers)
+    results = {}
+    for kind in arguments.types.split(","):
+        model = arguments.folder / f"shape-{arguments.layers}-{kind}.gguf"
+        if not model.exists():
+            subprocess.run([arguments.gravure, "-q", "quantize", source, "--type", kind, "-o", model], check=True)
+        ours_runs, peer_runs = [], []
+        for _ in range(arguments.runs):
+            peer_runs.append(peer(arguments, model))
+            ours_runs.append(ours(arguments, model))
+        results[kind] = {
+            "gravure": {k: ours_runs[0][k] if k == "kernels" else median(ours_runs, k) for k in ours_runs[0]},
+            "llama-bench": {k: median(peer_runs, k) for k in peer_runs[0]},
+        }
+    print("| type | prefill t/s: llama-bench | gravure | ratio | decode t/s: llama-bench | gravure | ratio | share of bandwidth | load s | peak MiB |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    for kind, result in results.items():
+        a, b = result["gravure"], result["llama-bench"]
+        print(
+            f"| {kind} | {b['prefill']:.1f} | {a['prefill']:.1f} | {a['prefill'] / b['prefill']:.2f} | {b['decode']:.2f} | {a['decode']:.2f} "
+            f"| {a['decode'] / b['decode']:.2f} | {100 * a['share']:.0f} % | {a['load']:.2f} | {a['rss'] / 2**20:.0f} |"
+        )
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()
