@@ -19,6 +19,7 @@ mod output;
 mod quantize;
 mod scan;
 mod translate;
+mod trial;
 
 pub use bench::{BenchReport, BenchRequest, bench};
 pub use calibrate::{CalibrateRequest, Calibrated, Starved, calibrate};
@@ -39,3 +40,4 @@ pub use open::{OpenRequest, open};
 pub use output::Split;
 pub use quantize::{Outcome, PlanSource, QuantizePlan, QuantizeRequest, TensorOutcome, TokenizerProof, plan_quantize, quantize};
 pub use scan::{Finding, ScanReport, Severity, scan};
+pub use trial::{Candidate, Trial, TrialRequest, Trials, try_all};

@@ -12,3 +12,4 @@ pub(crate) mod inspect;
 pub(crate) mod plan;
 pub(crate) mod quantize;
 pub(crate) mod scan;
+pub(crate) mod trial;
