@@ -45,6 +45,9 @@ CASES = {
     "llama_biases": ("llama", {"config": {"attention_bias": True, "mlp_bias": True}}, "llama-bpe"),
     "llama_yarn": ("llama", {"config": {
         "rope_parameters": {"rope_type": "yarn", "rope_theta": 10000.0, **YARN}}}, "llama-bpe"),
+    # What llama.cpp follows: it computes the factor of sines and cosines by itself.
+    "llama_yarn_plain": ("llama", {"config": {"rope_parameters": {
+        "rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 128}}}, "llama-bpe"),
     "llama_linear": ("llama", {"transformers4": True, "config": {"rope_scaling": {"type": "linear", "factor": 2.0}}}, "llama-bpe"),
     "llama_no_head_dim": ("llama", {"config": {"head_dim": None, "num_key_value_heads": 4}}, "llama-bpe"),
     "mistral": ("mistral", {"dtype": "bf16"}, None),
@@ -57,6 +60,8 @@ CASES = {
         "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}, "max_position_embeddings": 128,
         "sliding_window": None}}, None),
     "gemma2": ("gemma2", {"dtype": "bf16"}, None),
+    # What llama.cpp follows: it divides scores by the root of the head's length.
+    "gemma2_head_scale": ("gemma2", {"dtype": "bf16", "config": {"query_pre_attn_scalar": 32}}, None),
     "gemma2_f16": ("gemma2", {"dtype": "f16", "transformers4": True}, None),
     "gemma3": ("gemma3", {"dtype": "bf16", "layers": 7}, None),
     "gemma3_scaled": ("gemma3", {"transformers4": True, "config": {
@@ -64,6 +69,7 @@ CASES = {
     "gpt2": ("gpt2", {}, "gpt-2"),
     "gpt2_f16": ("gpt2", {"dtype": "f16"}, "gpt-2"),
     "bert": ("bert", {}, "bert-bge"),
+    "bert_one_type": ("bert", {}, "bert-bge"),
     "bert_labels": ("bert", {"dtype": "f16", "config": {
         "id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}}, "bert-bge"),
 }

@@ -51,7 +51,8 @@ def main():
             model = kind.from_pretrained(scratch, dtype=torch.float32, attn_implementation="eager").eval()
             length = LENGTH.get(case, 40)
             tokens = tokens_of(length, config.vocab_size)
-            types = [0] * (length // 2) + [1] * (length - length // 2)
+            ones = 0 if case == "bert_one_type" else length - length // 2
+            types = [0] * (length - ones) + [1] * ones
             extra = {"token_type_ids": torch.tensor([types])} if design == "bert" else {}
             with torch.no_grad():
                 out = model(input_ids=torch.tensor([tokens]), use_cache=False, **extra) if design != "bert" else \

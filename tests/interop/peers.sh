@@ -10,6 +10,7 @@ set -euo pipefail
 VERSION=0.3.36 # of llama-cpp-python, whose source release carries llama.cpp and its tools
 GGUF_VERSION=0.19.0
 TOOLS=(llama-quantize llama-gguf-split llama-imatrix llama-perplexity llama-tokenize)
+LOGITS="$(cd "$(dirname "$0")" && pwd)/logits.cpp" # our own program over its library
 
 root="${XDG_CACHE_HOME:-$HOME/.cache}/gravure-peers"
 home="$root/$VERSION"
@@ -24,7 +25,8 @@ report() {
 is_complete() {
     [ -f "$done_mark" ] || return 1
     local tool
-    for tool in "${TOOLS[@]}"; do [ -x "$home/bin/$tool" ] || return 1; done
+    for tool in "${TOOLS[@]}" llama-logits; do [ -x "$home/bin/$tool" ] || return 1; done
+    cmp -s "$LOGITS" "$home/logits.cpp" || return 1
     "$home/venv/bin/python" -c 'import gguf, numpy' 2>/dev/null
 }
 
@@ -55,6 +57,11 @@ cmake -S "$home/source/vendor/llama.cpp" -B "$home/build" -G Ninja -DCMAKE_BUILD
     >"$home/configure.log" 2>&1 || { tail -40 "$home/configure.log" >&2; exit 1; }
 ninja -C "$home/build" "${TOOLS[@]}" >"$home/build.log" 2>&1 || { tail -40 "$home/build.log" >&2; exit 1; }
 for tool in "${TOOLS[@]}"; do cp "$home/build/bin/$tool" "$home/bin/"; done
+source="$home/source/vendor/llama.cpp"
+cp "$LOGITS" "$home/logits.cpp"
+"${CXX:-c++}" -O1 -std=c++17 -I"$source/include" -I"$source/ggml/include" "$LOGITS" "$home/build/src/libllama.a" \
+    "$home"/build/ggml/src/libggml.a "$home"/build/ggml/src/libggml-cpu.a "$home"/build/ggml/src/libggml-base.a \
+    -fopenmp -lpthread -ldl -o "$home/bin/llama-logits" >&2
 rm -rf "$home/build" "$home/download"
 touch "$done_mark"
 is_complete || { say "the build is not complete"; exit 1; }

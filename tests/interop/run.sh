@@ -21,5 +21,10 @@ mkdir -p "$work"
 "$PEER_PYTHON" tests/interop/quantize_identity.py --gravure "$gravure" --peer "$PEER_BIN/llama-quantize" \
     --split "$PEER_BIN/llama-gguf-split" --models "$work/models" --work "$work" $depth
 
+# What llama.cpp computes on the converted models, against transformers.
+cargo build --quiet --release --package gravure-testing --example tiny_model
+"$PEER_PYTHON" tests/interop/logits.py --gravure "$gravure" --tiny "${CARGO_TARGET_DIR:-target}/release/examples/tiny_model" \
+    --logits "$PEER_BIN/llama-logits" --work "$work/logits"
+
 export PEER_BIN PEER_PYTHON
 tests/interop/consumers.sh "$gravure"
