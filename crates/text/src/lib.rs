@@ -14,6 +14,7 @@ pub mod huggingface;
 pub mod llama;
 mod merges;
 mod normalize;
+mod pieces;
 mod pipeline;
 mod pretokenizers;
 mod prove;
