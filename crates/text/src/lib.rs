@@ -7,6 +7,7 @@
 mod added;
 mod byte_level;
 mod charsmap;
+pub mod chat;
 mod decode;
 mod encode;
 mod engine;
