@@ -23,6 +23,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("formats", &["base", "core", "text", "ops"]),
     ("archs", &["base", "core", "ops", "text"]),
     ("planner", &["base", "core"]),
+    ("targets", &["base", "core"]),
     ("kernels", &["base", "core", "simd", "encodings"]),
     ("runtimes", &["base", "core", "simd", "ops", "kernels"]),
     ("generate", &["base", "core", "text"]),
@@ -30,14 +31,43 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("testing", &["base", "core", "ops"]),
     (
         "gravure",
-        &["base", "core", "simd", "encodings", "text", "ops", "formats", "archs", "planner", "methods", "runtimes", "generate", "eval"],
+        &[
+            "base",
+            "core",
+            "simd",
+            "encodings",
+            "text",
+            "ops",
+            "formats",
+            "archs",
+            "planner",
+            "targets",
+            "methods",
+            "runtimes",
+            "generate",
+            "eval",
+        ],
     ),
     ("cli", &["gravure"]),
 ];
 
 /// Crates whose code is handed untrusted bytes or decides: no `unsafe` by the compiler's own word.
-const FORBID_UNSAFE: &[&str] =
-    &["base", "core", "text", "ops", "encodings", "formats", "archs", "planner", "methods", "runtimes", "generate", "eval", "gravure"];
+const FORBID_UNSAFE: &[&str] = &[
+    "base",
+    "core",
+    "text",
+    "ops",
+    "encodings",
+    "formats",
+    "archs",
+    "planner",
+    "targets",
+    "methods",
+    "runtimes",
+    "generate",
+    "eval",
+    "gravure",
+];
 
 /// Where `unsafe` may stand.
 const UNSAFE_ROOMS: &[&str] = &["crates/simd/", "crates/kernels/", "crates/base/src/mapped.rs"];

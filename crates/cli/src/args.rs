@@ -59,6 +59,8 @@ pub(crate) enum Verb {
     Scan(verbs::scan::Args),
     /// List the encodings and mixtures
     Encodings(verbs::encodings::Args),
+    /// List the devices that models are made for, or tell all about one
+    Targets(verbs::targets::Args),
     /// Print a completion script for a shell
     Completions(verbs::completions::Args),
     /// Check what this machine offers

@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         Verb::Embed(args) => verbs::embed::run(&args, &printer),
         Verb::Scan(args) => verbs::scan::run(&args, &printer),
         Verb::Encodings(args) => verbs::encodings::run(&args, &printer),
+        Verb::Targets(args) => verbs::targets::run(&args, &printer),
         Verb::Completions(args) => verbs::completions::run(&args, &printer),
         Verb::Doctor(args) => verbs::doctor::run(&args, &printer),
     };

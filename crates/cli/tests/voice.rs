@@ -49,6 +49,7 @@ fn check(cases: &[Case]) {
     });
     copy_model(&folder.path().join("odd-key"), |config| config.replacen('{', "{ \"attention_warp_factor\": 9,", 1));
     std::fs::write(folder.path().join("bad-plan.toml"), "name = 3\n").unwrap();
+    std::fs::write(folder.path().join("bad-target.toml"), "id = \"mine\"\n\nspeed = 3\n").unwrap();
     for case in cases {
         let mut settings = insta::Settings::clone_current();
         settings.set_description(format!("gravure {}", case.args.join(" ")));
@@ -74,6 +75,7 @@ fn help_and_tables() {
         Case { name: "help_quantize", args: &["quantize", "--help"] },
         Case { name: "help_convert", args: &["convert", "--help"] },
         Case { name: "encodings", args: &["encodings"] },
+        Case { name: "targets_of_a_name", args: &["targets", "raspberry-pi-5"] },
     ]);
 }
 
@@ -124,6 +126,8 @@ fn wrong_use() {
         Case { name: "bad_size", args: &["quantize", "models/gravure-tiny", "--type", "q4_k", "-o", "x.gguf", "--split-max-size", "many"] },
         Case { name: "bad_plan", args: &["quantize", "models/gravure-tiny", "--plan", "bad-plan.toml", "-o", "x.gguf"] },
         Case { name: "bad_dtype", args: &["convert", "models/gravure-tiny", "-o", "x.gguf", "--dtype", "f12"] },
+        Case { name: "unknown_target", args: &["targets", "raspberry-pi-6"] },
+        Case { name: "bad_target_file", args: &["targets", "bad-target.toml"] },
         Case { name: "error_as_json", args: &["--json", "quantize", "absent.gguf", "--type", "q8_0", "-o", "x.gguf"] },
     ]);
 }

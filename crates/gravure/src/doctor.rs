@@ -41,7 +41,7 @@ pub fn doctor(folder: &Path) -> DoctorReport {
             found: gravure_simd::Isa::available().iter().map(|isa| isa.name()).collect::<Vec<_>>().join(", "),
         },
     ];
-    let memory = memory_available();
+    let memory = memory_bytes().map(|(_, available)| available);
     checks.push(Check {
         name: "free memory".into(),
         ok: memory.is_none_or(|m| m > 512 << 20),
@@ -60,12 +60,15 @@ pub fn doctor(folder: &Path) -> DoctorReport {
     DoctorReport { version: env!("CARGO_PKG_VERSION"), architecture: std::env::consts::ARCH, checks }
 }
 
-/// `MemAvailable` of the Linux kernel.
-fn memory_available() -> Option<u64> {
+/// All memory and what of it is free, in bytes, as the Linux kernel tells it.
+pub(crate) fn memory_bytes() -> Option<(u64, u64)> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find(|l| l.starts_with("MemAvailable:"))?;
-    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    kib.checked_mul(1024)
+    let field = |name: &str| {
+        let line = text.lines().find(|l| l.starts_with(name))?;
+        let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+        kib.checked_mul(1024)
+    };
+    Some((field("MemTotal:")?, field("MemAvailable:")?))
 }
 
 /// The first match in the loader's usual folders and `LD_LIBRARY_PATH`.

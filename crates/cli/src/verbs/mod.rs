@@ -12,4 +12,5 @@ pub(crate) mod inspect;
 pub(crate) mod plan;
 pub(crate) mod quantize;
 pub(crate) mod scan;
+pub(crate) mod targets;
 pub(crate) mod trial;

@@ -9,6 +9,7 @@ mod model;
 mod package;
 mod plan;
 mod role;
+mod target;
 mod tensor;
 mod tensor_map;
 
@@ -21,5 +22,8 @@ pub use model::{Model, Naming, Note, Source};
 pub use package::{ChunkStream, Package, PackageTensor};
 pub use plan::{Plan, PlanEntry};
 pub use role::{Part, Role, TensorId};
+pub use target::{
+    Backend, ComputeUnit, Deployment, FallbackOp, Figure, MemoryFacts, ModelKind, NumberType, Precision, RuntimeProfile, Target,
+};
 pub use tensor::{Shape, StoredTensor, Tensor, TensorData};
 pub use tensor_map::{GeneratedTensor, TensorMap, TensorRule, Transform};
