@@ -6,14 +6,25 @@
 //! phase, never on the number of rows, and each output is summed in one order: a row's result does
 //! not depend on the rows that it is computed with, nor on the threads.
 
+mod attention;
+mod cache;
+mod elementwise;
 mod inputs;
 mod linear;
 mod matrix;
+mod norms;
+mod parallel;
 mod pool;
+mod rope;
 mod shared;
 
+pub use attention::{AttentionRows, AttentionShape, attention};
+pub use cache::{Cache, CacheShape, PAGE};
+pub use elementwise::{Binary, Unary, add_scaled, binary, gated, unary};
 pub use inputs::Inputs;
 pub use linear::linear;
 pub use matrix::{Matrix, MatrixSource, Precision, ReadRows};
+pub use norms::{layer_norm, rms_norm};
 pub use pool::Pool;
+pub use rope::rope;
 pub use shared::SharedRows;
