@@ -152,7 +152,7 @@ fn silu<S: Simd>(isa: S, x: F32s<S>) -> F32s<S> {
 fn gelu_tanh<S: Simd>(isa: S, x: F32s<S>) -> F32s<S> {
     let splat = |v| F32s::splat(isa, v);
     // 2 sqrt(2 / pi), and 0.044715 of it.
-    let u = x * (splat(1.595_769_1) + splat(0.071_354_814) * x * x);
+    let u = x * (splat(1.595_769) + splat(0.071_354_81) * x * x);
     x / (splat(1.0) + math::exp(isa, splat(0.0) - u))
 }
 
@@ -180,7 +180,7 @@ pub(crate) fn softcap<S: Simd>(isa: S, x: F32s<S>, limit: f32) -> F32s<S> {
     let a = u.abs();
     let z = u * u;
     let mut p = splat(-5.704_988_7e-3);
-    for c in [2.063_908_9e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328_2e-1] {
+    for c in [2.063_909e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328e-1] {
         p = p * z + splat(c);
     }
     let near = p * z * u + u;

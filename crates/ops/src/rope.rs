@@ -101,7 +101,14 @@ impl Op for Rope {
 
     fn evaluate(&self, inputs: &[&Array], attributes: &Attributes) -> Result<Array> {
         let (x, numbers) = (inputs[0], inputs[1].values());
-        let frequencies = frequencies(inputs, attributes)?;
+        let longest = numbers.iter().fold(0.0_f64, |m, &p| m.max(f64::from(p) + 1.0));
+        let original = attributes.integer(ORIGINAL_CONTEXT)?;
+        let missing = || Error::input(format!("attribute `{ORIGINAL_CONTEXT}` is missing"));
+        let divisors = match inputs.get(3) {
+            Some(long) if longest > original.ok_or_else(missing)? as f64 => Some(*long),
+            _ => inputs.get(2).copied(),
+        };
+        let frequencies = frequencies(divisors.map(Array::values), attributes)?;
         let magnitude = attributes.float(MAGNITUDE)?.unwrap_or(1.0);
         let (heads, half) = (attributes.count(HEADS)?, attributes.count(DIMENSIONS)? / 2);
         let length = x.row_length() / heads;
@@ -126,24 +133,25 @@ impl Op for Rope {
     }
 }
 
-/// Radians for each position, for each pair.
-fn frequencies(inputs: &[&Array], attributes: &Attributes) -> Result<Vec<f64>> {
+/// Radians for each position, for each pair, with these divisors.
+///
+/// # Errors
+/// `Input` for attributes that are missing or out of range, or divisors that are not one for each pair.
+pub fn frequencies(divisors: Option<&[f32]>, attributes: &Attributes) -> Result<Vec<f64>> {
     let dimensions = attributes.count(DIMENSIONS)?;
+    if let Some(divisors) = divisors.filter(|d| d.len() != dimensions / 2) {
+        return Err(Error::input(format!("{} divisors of {} pairs", divisors.len(), dimensions / 2)));
+    }
     let base = positive(attributes, BASE)?.ok_or_else(|| Error::input("attribute `base` is missing"))?;
     let original = attributes.integer(ORIGINAL_CONTEXT)?;
     let missing = || Error::input(format!("attribute `{ORIGINAL_CONTEXT}` is missing"));
-    let longest = inputs[1].values().iter().fold(0.0_f64, |m, &p| m.max(f64::from(p) + 1.0));
-    let divisors = match inputs.get(3) {
-        Some(long) if longest > original.ok_or_else(missing)? as f64 => Some(*long),
-        _ => inputs.get(2).copied(),
-    };
     let factor = positive(attributes, FACTOR)?.unwrap_or(1.0);
     let yarn = match positive(attributes, YARN_FACTOR)? {
         Some(stretch) => Some((stretch, yarn_ends(attributes, dimensions, base, original.ok_or_else(missing)? as f64)?)),
         None => None,
     };
     let frequency = |i: usize| {
-        let divisor = divisors.map_or(1.0, |d| f64::from(d.values()[i]));
+        let divisor = divisors.map_or(1.0, |d| f64::from(d[i]));
         let plain = base.powf(-2.0 * i as f64 / dimensions as f64) / divisor / factor;
         match yarn {
             Some((stretch, (low, high))) => {

@@ -1,7 +1,7 @@
 //! Who executes models: one file or folder for each runtime, and their registry.
 #![forbid(unsafe_code)]
 
-use gravure_core::Runtime;
+mod native;
+mod registry;
 
-/// All runtimes of this build, in the order of preference.
-pub static RUNTIMES: &[&dyn Runtime] = &[];
+pub use registry::RUNTIMES;
