@@ -45,6 +45,8 @@ pub(crate) enum Verb {
     Quantize(verbs::quantize::Args),
     /// Show what quantize would do: every tensor, the reasons, the exact size
     Plan(verbs::plan::Args),
+    /// Find and write the mixture that loses least under a budget
+    Optimize(verbs::optimize::Args),
     /// Quantize in several ways, and show what each weighs, loses and how fast it runs
     Try(verbs::trial::Args),
     /// Measure perplexity on a text, and how far models are from their original

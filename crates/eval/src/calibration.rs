@@ -42,6 +42,11 @@ impl Collector {
     pub fn sums(&self) -> &BTreeMap<TensorId, InputSums> {
         &self.sums
     }
+
+    /// The same, to keep.
+    pub fn into_sums(self) -> BTreeMap<TensorId, InputSums> {
+        self.sums
+    }
 }
 
 impl Taps for Collector {

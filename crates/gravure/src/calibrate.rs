@@ -1,16 +1,17 @@
 //! Calibration: what the matrices of a model see on a text, as an importance matrix.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use gravure_base::{Disk, Error, ErrorKind, Result, ResultExt, Storage};
 use gravure_core::values::ImportanceEntry;
-use gravure_core::{ImportanceMatrix, Role};
-use gravure_eval::calibration::Watched;
+use gravure_core::{ImportanceMatrix, Role, TensorId};
+use gravure_eval::calibration::{InputSums, Watched};
 use gravure_eval::{Collector, Windows, calibrate as run};
 
-use crate::engine::{LoadOptions, load};
+use crate::engine::{Engine, LoadOptions, load};
 use crate::evaluate::{first_token, text_tokens, tokenizer};
 use crate::{Observer, catalog};
 
@@ -91,6 +92,20 @@ pub struct Calibrated {
 /// written; `Interrupted`.
 pub fn calibrate(request: &CalibrateRequest, observer: &dyn Observer) -> Result<Calibrated> {
     let engine = load(&LoadOptions { positions: request.context, ..request.model.clone() }, observer)?;
+    calibrate_loaded(request, &engine, observer).map(|seen| seen.report)
+}
+
+/// A report and what the matrices saw.
+pub(crate) struct Seen {
+    pub(crate) report: Calibrated,
+    pub(crate) inputs: BTreeMap<TensorId, InputSums>,
+}
+
+/// The same with a model that is loaded already, with room for a window.
+///
+/// # Errors
+/// As [`calibrate`].
+pub(crate) fn calibrate_loaded(request: &CalibrateRequest, engine: &Engine, observer: &dyn Observer) -> Result<Seen> {
     let tokens = text_tokens(&engine.model, &request.data)?;
     let first = first_token(tokenizer(&engine.model)?);
     let windows = Windows::new(&tokens, request.context, first, request.windows).in_file(&request.data)?;
@@ -107,7 +122,7 @@ pub fn calibrate(request: &CalibrateRequest, observer: &dyn Observer) -> Result<
     ran?;
     let (matrix, starved) = importance(&collector, &windows, request)?;
     gravure_formats::write_importance_matrix(&request.output, Arc::clone(&request.storage), catalog(), &matrix)?;
-    Ok(Calibrated {
+    let report = Calibrated {
         output: request.output.clone(),
         tensors: matrix.entries.len(),
         windows: windows.count(),
@@ -115,7 +130,8 @@ pub fn calibrate(request: &CalibrateRequest, observer: &dyn Observer) -> Result<
         tokens: (windows.count() * request.context) as u64,
         starved,
         seconds: started.elapsed().as_secs_f64(),
-    })
+    };
+    Ok(Seen { report, inputs: collector.into_sums() })
 }
 
 fn importance(collector: &Collector, windows: &Windows<'_>, request: &CalibrateRequest) -> Result<(ImportanceMatrix, Vec<Starved>)> {

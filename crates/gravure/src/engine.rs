@@ -99,6 +99,17 @@ pub fn load(options: &LoadOptions, observer: &dyn Observer) -> Result<Engine> {
     for note in &model.notes {
         observer.note(&format!("{}: {}", note.subject, note.text));
     }
+    if observer.cancelled() {
+        return Err(Error::new(ErrorKind::Interrupted, "stopped"));
+    }
+    prepare(model, options)
+}
+
+/// Loads the weights of a model that is open already.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn prepare(model: Model, options: &LoadOptions) -> Result<Engine> {
     let graph_model = translate::to_graph(&model, catalog(), gravure_formats::neutral_name)?;
     let runtime = match &options.runtime {
         Some(id) => catalog().runtime(id)?,
@@ -116,9 +127,6 @@ pub fn load(options: &LoadOptions, observer: &dyn Observer) -> Result<Engine> {
     let context = model.hyperparameters.u64(HyperKey::ContextLength).ok().and_then(|c| usize::try_from(c).ok());
     let own = context.unwrap_or(LoadOptions::MOST_POSITIONS).min(LoadOptions::MOST_POSITIONS);
     let threads = if options.threads > 0 { options.threads } else { std::thread::available_parallelism().map_or(1, usize::from) };
-    if observer.cancelled() {
-        return Err(Error::new(ErrorKind::Interrupted, "stopped"));
-    }
     let loaded = runtime.load(&LoadRequest {
         model: &graph_model,
         threads,

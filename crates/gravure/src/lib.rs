@@ -16,6 +16,7 @@ mod host;
 mod inspect;
 mod observer;
 mod open;
+mod optimize;
 mod output;
 mod quantize;
 mod scan;
@@ -41,6 +42,7 @@ pub use gravure_targets::{runtime as runtime_profile, runtimes as runtime_profil
 pub use inspect::{Inspection, TensorLine, WouldWeigh, inspect};
 pub use observer::{Observer, Quiet};
 pub use open::{OpenRequest, open};
+pub use optimize::{Budget, OptimizeRequest, Optimized, Stage, optimize};
 pub use output::Split;
 pub use quantize::{Outcome, PlanSource, QuantizePlan, QuantizeRequest, TensorOutcome, TokenizerProof, plan_quantize, quantize};
 pub use scan::{Finding, ScanReport, Severity, scan};

@@ -88,7 +88,8 @@ pub fn attention(
     let kept = cache.shape(layer).ok_or_else(misfit)?;
     let (width, out_width) = (shape.heads * kept.key_length, shape.heads * kept.value_length);
     let rows = queries.len().checked_div(width).ok_or_else(misfit)?;
-    let fits = kept.kv_heads > 0 && shape.heads.is_multiple_of(kept.kv_heads) && queries.len() == rows * width && out.len() == rows * out_width;
+    let fits =
+        kept.kv_heads > 0 && shape.heads.is_multiple_of(kept.kv_heads) && queries.len() == rows * width && out.len() == rows * out_width;
     let fit = |g: &AttentionRows<'_>| {
         let known = g.pages.iter().all(|&p| (p as usize) < cache.pages());
         known && g.first_row + g.rows <= rows && g.position + g.rows <= g.end && g.end <= g.pages.len() * PAGE
@@ -100,7 +101,9 @@ pub fn attention(
     let tasks: Vec<Task<'_>> = groups
         .iter()
         .flat_map(|&group| {
-            let pieces = move |head| (0..group.rows).step_by(per_task).map(move |from| Task { group, head, from, to: (from + per_task).min(group.rows) });
+            let pieces = move |head| {
+                (0..group.rows).step_by(per_task).map(move |from| Task { group, head, from, to: (from + per_task).min(group.rows) })
+            };
             (0..kept.kv_heads).flat_map(pieces)
         })
         .collect();
@@ -151,7 +154,14 @@ impl Sizes {
     }
 
     fn split<'a>(&self, scratch: &'a mut Vec<f32>) -> Scratch<'a> {
-        let sizes = [self.length * PAGE, self.padded * PAGE, self.length * self.queries, PAGE * self.queries, self.padded * self.queries, self.queries];
+        let sizes = [
+            self.length * PAGE,
+            self.padded * PAGE,
+            self.length * self.queries,
+            PAGE * self.queries,
+            self.padded * self.queries,
+            self.queries,
+        ];
         let total = sizes.iter().sum::<usize>() + self.queries;
         if scratch.len() < total {
             scratch.resize(total, 0.0);
@@ -419,7 +429,11 @@ mod tests {
                     let most = scores.iter().copied().fold(f64::MIN, f64::max);
                     let total: f64 = scores.iter().map(|s| (s - most).exp()).sum();
                     for d in 0..value_length {
-                        let sum: f64 = seen.iter().zip(&scores).map(|(&j, s)| (s - most).exp() / total * f64::from(self.row(j).1[shared * value_length + d])).sum();
+                        let sum: f64 = seen
+                            .iter()
+                            .zip(&scores)
+                            .map(|(&j, s)| (s - most).exp() / total * f64::from(self.row(j).1[shared * value_length + d]))
+                            .sum();
                         out.push(sum as f32);
                     }
                 }

@@ -9,6 +9,7 @@ pub(crate) mod embed;
 pub(crate) mod encodings;
 pub(crate) mod eval;
 pub(crate) mod inspect;
+pub(crate) mod optimize;
 pub(crate) mod plan;
 pub(crate) mod quantize;
 pub(crate) mod scan;

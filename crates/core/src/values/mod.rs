@@ -9,6 +9,7 @@ mod model;
 mod package;
 mod plan;
 mod role;
+mod sensitivity;
 mod target;
 mod tensor;
 mod tensor_map;
@@ -22,6 +23,7 @@ pub use model::{Model, Naming, Note, Source};
 pub use package::{ChunkStream, Package, PackageTensor};
 pub use plan::{Plan, PlanEntry};
 pub use role::{Part, Role, TensorId};
+pub use sensitivity::{CandidateError, Sensitivity, TensorSensitivity};
 pub use target::{
     Backend, ComputeUnit, Deployment, FallbackOp, Figure, MemoryFacts, ModelKind, NumberType, Precision, RuntimeProfile, Target,
 };

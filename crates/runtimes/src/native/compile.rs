@@ -36,8 +36,11 @@ pub(crate) fn compile(model: &Model, fusion: Fusion) -> std::result::Result<Prog
         return Err(unknown.into_iter().map(text).collect());
     }
     let tensors: HashMap<TensorId, &Tensor> = model.tensors.iter().filter_map(|t| Some((t.id?, t))).collect();
-    let missing: Vec<Gap> =
-        graph.weights().filter(|id| !tensors.contains_key(id)).map(|id| gap(&describe(id), "the model has no such tensor".into())).collect();
+    let missing: Vec<Gap> = graph
+        .weights()
+        .filter(|id| !tensors.contains_key(id))
+        .map(|id| gap(&describe(id), "the model has no such tensor".into()))
+        .collect();
     if !missing.is_empty() {
         return Err(missing);
     }
@@ -192,8 +195,7 @@ impl<'a> Compiler<'a> {
 
     /// Computes the shape of a node's output.
     fn shape(&mut self, node: &values::Node) -> Result<()> {
-        let inputs: Vec<&[usize]> =
-            node.inputs.iter().map(|e| self.shapes.get(e.0 as usize).map_or(&[][..], Vec::as_slice)).collect();
+        let inputs: Vec<&[usize]> = node.inputs.iter().map(|e| self.shapes.get(e.0 as usize).map_or(&[][..], Vec::as_slice)).collect();
         let shape = ops::shape(node.op, &inputs, &node.attributes)?;
         let [output] = node.outputs.as_slice() else { return Err(Error::unsupported("an operation with several outputs")) };
         *slot(&mut self.shapes, *output)? = shape;
@@ -323,7 +325,14 @@ impl<'a> Compiler<'a> {
 
     /// Gives the output a buffer, gives back those of inputs that nobody reads any more, and appends
     /// the node. `reads` are the graph's nodes that it stands for.
-    fn place(&mut self, node: &values::Node, reads: std::ops::RangeInclusive<usize>, mut work: Work, inputs: &[Edge], output: Edge) -> Result<()> {
+    fn place(
+        &mut self,
+        node: &values::Node,
+        reads: std::ops::RangeInclusive<usize>,
+        mut work: Work,
+        inputs: &[Edge],
+        output: Edge,
+    ) -> Result<()> {
         let width = match slot(&mut self.shapes, output)?.as_slice() {
             &[1, width] => width,
             other => return Err(Error::unsupported(format!("a value of shape {other:?}"))),
@@ -336,8 +345,7 @@ impl<'a> Compiler<'a> {
             })
             .collect::<Result<_>>()?;
         let mut edges = inputs.to_vec();
-        let mut dies: Vec<bool> =
-            edges.iter().map(|e| self.last_use.get(e.0 as usize).is_some_and(|used| reads.contains(used))).collect();
+        let mut dies: Vec<bool> = edges.iter().map(|e| self.last_use.get(e.0 as usize).is_some_and(|used| reads.contains(used))).collect();
         // The first input is the one that is changed; of a sum or product it may be either.
         if matches!(work, Work::Binary(_)) && dies == [false, true] {
             places.swap(0, 1);

@@ -249,15 +249,13 @@ impl NativeDecoder {
 }
 
 /// Hands out the logits of a block.
-fn emit(
-    program: &Program,
-    buffers: &Buffers,
-    block: &[WantedRow],
-    logits: &mut dyn FnMut(LogitsRow<'_>) -> Result<()>,
-) -> Result<()> {
+fn emit(program: &Program, buffers: &Buffers, block: &[WantedRow], logits: &mut dyn FnMut(LogitsRow<'_>) -> Result<()>) -> Result<()> {
     let output = program.output.ok_or_else(|| Error::bug("a program without an output"))?;
     let values = buffers.rows(output, block.len());
-    block.iter().zip(values.chunks_exact(output.width)).try_for_each(|(w, values)| logits(LogitsRow { chunk: w.chunk, token: w.token, values }))
+    block
+        .iter()
+        .zip(values.chunks_exact(output.width))
+        .try_for_each(|(w, values)| logits(LogitsRow { chunk: w.chunk, token: w.token, values }))
 }
 
 fn unknown(sequence: SequenceId) -> Error {

@@ -70,8 +70,7 @@ impl Machine {
         let tensors: HashMap<TensorId, &Tensor> = model.tensors.iter().filter_map(|t| Some((t.id?, t))).collect();
         let find = |id: &TensorId| tensors.get(id).copied().ok_or_else(|| Error::bug("a weight that is not there"));
         let in_file = |e: Error| e.in_file(&model.source.path);
-        let vectors: Vec<Vec<f32>> =
-            fused.vectors.iter().map(|id| weights::vector(find(id)?)).collect::<Result<_>>().map_err(in_file)?;
+        let vectors: Vec<Vec<f32>> = fused.vectors.iter().map(|id| weights::vector(find(id)?)).collect::<Result<_>>().map_err(in_file)?;
         let matrices: Vec<Matrix> =
             fused.matrices.iter().map(|id| weights::matrix(find(id)?, request.activations)).collect::<Result<_>>().map_err(in_file)?;
         let angles = fused

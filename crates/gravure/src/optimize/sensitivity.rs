@@ -1,0 +1,268 @@
+//! What each tensor costs in each encoding: `divergence = constant x error`.
+//!
+//! The error is that of the tensor's output on the calibration text, `sum of dW^2 H` with `H` the mean
+//! squares of the inputs. The constant is measured: the divergence of the model in which this tensor
+//! alone is stored in one coarse encoding, by that encoding's error. Of models with many layers only some
+//! tensors of each role are measured, and the logarithms of the others' constants lie on the line
+//! between their neighbours.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use gravure_base::{Error, ErrorKind, MemoryReader, Result, ResultExt};
+use gravure_core::contracts::Activations;
+use gravure_core::values::{CandidateError, Sensitivity, StoredTensor, TensorSensitivity};
+use gravure_core::{Encoding, Model, Plan, Tensor, TensorId};
+use gravure_eval::calibration::InputSums;
+use gravure_eval::{QualityRequest, Subject, Windows, quality};
+
+use super::OptimizeRequest;
+use crate::engine::{Engine, LoadOptions, prepare};
+use crate::evaluate::{first_token, text_tokens, tokenizer};
+use crate::{Observer, catalog};
+
+/// Weights of a tensor whose rounding errors are computed; of larger tensors evenly spaced rows.
+const SAMPLED_WEIGHTS: u64 = 1 << 21;
+/// Layers whose tensors are measured.
+const MEASURED_LAYERS: u32 = 8;
+/// Bits for each weight of the coarse encoding: enough error to measure, little enough to be linear.
+const COARSE_BITS: f64 = 2.625;
+/// Models up to this many weights are measured with inputs of matrices in 32 bits.
+const EXACT_PARAMETERS: u64 = 100_000_000;
+
+/// Mean squares of the inputs of each weight.
+pub(crate) type Inputs = BTreeMap<TensorId, InputSums>;
+
+/// Measures everything.
+pub(super) fn measure(
+    request: &OptimizeRequest,
+    neutral: &Model,
+    base: &Plan,
+    original: &Engine,
+    inputs: &Inputs,
+    observer: &dyn Observer,
+) -> Result<Sensitivity> {
+    let candidates = candidates(request)?;
+    let mut tensors = Vec::new();
+    for entry in &base.tensors {
+        let tensor = neutral.tensor(&entry.tensor).ok_or_else(|| Error::bug("a planned tensor is gone"))?;
+        let packs = tensor.shape.dimensions().len() == 2 && tensor.id.is_some_and(|id| !id.keeps_full_precision(2));
+        if packs && !tensor.encoding.is_integer() && entry.encoding != "f32" {
+            tensors.push(tensor);
+        }
+    }
+    observer.begin("errors", tensors.len(), tensors.iter().map(|t| t.bytes()).sum::<Result<u64>>()?);
+    let errors = errors(&tensors, &candidates, inputs, original.threads, observer);
+    observer.end();
+    let errors = errors?;
+    let constants = constants(request, neutral, &tensors, &errors, inputs, observer)?;
+    let entry = |((tensor, candidates), (constant, measured)): ((&&Tensor, Vec<CandidateError>), (f64, bool))| TensorSensitivity {
+        tensor: tensor.name.clone(),
+        constant,
+        measured,
+        candidates,
+    };
+    Ok(Sensitivity { tensors: tensors.iter().zip(errors).zip(constants).map(entry).collect() })
+}
+
+/// Encodings to choose from.
+fn candidates(request: &OptimizeRequest) -> Result<Vec<&'static dyn Encoding>> {
+    if !request.candidates.is_empty() {
+        return request.candidates.iter().map(|id| catalog().encoding(id)).collect();
+    }
+    let format = catalog().formats.first().ok_or_else(|| Error::bug("no format is registered"))?;
+    let usable = |e: &&dyn Encoding| e.can_encode() && !e.is_integer() && format.can_hold(*e) && e.bits_per_weight() <= 16.0;
+    Ok(catalog().encodings.iter().copied().filter(usable).collect())
+}
+
+/// The mean square of each input of a tensor, or ones where nobody has seen them.
+fn weights_of(tensor: &Tensor, inputs: &Inputs) -> Vec<f32> {
+    let columns = tensor.shape.row_length() as usize;
+    match tensor.id.and_then(|id| inputs.get(&id)) {
+        Some(sums) if sums.squares.len() == columns && sums.rows > 0 => {
+            sums.squares.iter().map(|s| (s / sums.rows as f64) as f32).collect()
+        }
+        _ => vec![1.0; columns],
+    }
+}
+
+/// Errors of all candidates of all tensors, on several threads.
+fn errors(
+    tensors: &[&Tensor],
+    candidates: &[&'static dyn Encoding],
+    inputs: &Inputs,
+    threads: usize,
+    observer: &dyn Observer,
+) -> Result<Vec<Vec<CandidateError>>> {
+    let next = AtomicUsize::new(0);
+    let told = std::sync::Mutex::new(());
+    let mut found: Vec<(usize, Result<Vec<CandidateError>>)> = std::thread::scope(|scope| {
+        let worker = || {
+            let mut mine = Vec::new();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(tensor) = tensors.get(index) else { return mine };
+                let errors = if observer.cancelled() {
+                    Err(Error::new(ErrorKind::Interrupted, "stopped"))
+                } else {
+                    tensor_errors(tensor, candidates, &weights_of(tensor, inputs)).at_item(|| tensor.name.clone())
+                };
+                mine.push((index, errors));
+                let _one_at_a_time = told.lock();
+                observer.advance(&tensor.name, tensor.bytes().unwrap_or(0));
+            }
+        };
+        let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().flat_map(|w| w.join().unwrap_or_default()).collect()
+    });
+    found.sort_by_key(|(index, _)| *index);
+    if found.len() != tensors.len() {
+        return Err(Error::bug("a worker was lost"));
+    }
+    found.into_iter().map(|(_, errors)| errors).collect()
+}
+
+fn tensor_errors(tensor: &Tensor, candidates: &[&'static dyn Encoding], inputs: &[f32]) -> Result<Vec<CandidateError>> {
+    let (rows, columns) = (tensor.shape.rows(), tensor.shape.row_length());
+    let sampled = (SAMPLED_WEIGHTS / columns.max(1)).clamp(1, rows.max(1));
+    let mut weights = Vec::new();
+    let (mut scratch, mut row) = (Vec::new(), Vec::new());
+    for sample in 0..sampled {
+        let at = sample * rows / sampled;
+        tensor.decode_rows(at..at + 1, &mut scratch, &mut row)?;
+        weights.extend_from_slice(&row);
+    }
+    let mut out = Vec::with_capacity(candidates.len());
+    let mut decoded = vec![0.0_f32; weights.len()];
+    for encoding in candidates {
+        // Rows that are no whole blocks of an encoding cannot be stored in it.
+        let Ok(row_bytes) = encoding.row_bytes(columns) else { continue };
+        let mut encoded = vec![0_u8; (row_bytes * sampled) as usize];
+        encoding.encode(&weights, columns as usize, Some(inputs), &mut encoded)?;
+        encoding.decode(&encoded, &mut decoded)?;
+        let errors: Vec<f64> = weights
+            .chunks_exact(columns as usize)
+            .zip(decoded.chunks_exact(columns as usize))
+            .map(|(w, d)| w.iter().zip(d).zip(inputs).map(|((w, d), h)| f64::from(w - d).powi(2) * f64::from(*h)).sum())
+            .collect();
+        let n = errors.len() as f64;
+        let mean = errors.iter().sum::<f64>() / n;
+        let variance = errors.iter().map(|e| (e - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+        let missing = (1.0 - n / rows as f64).max(0.0);
+        out.push(CandidateError {
+            encoding: encoding.id().to_owned(),
+            bytes: row_bytes * rows,
+            error: mean * rows as f64,
+            error_stderr: (variance / n * missing).sqrt() * rows as f64,
+        });
+    }
+    Ok(out)
+}
+
+/// The encoding of a tensor that its constant is measured with.
+fn coarse(errors: &[CandidateError]) -> Result<(&'static dyn Encoding, f64)> {
+    let mut best: Option<(f64, &'static dyn Encoding, f64)> = None;
+    for candidate in errors {
+        let encoding = catalog().encoding(&candidate.encoding)?;
+        let distance = (encoding.bits_per_weight() - COARSE_BITS).abs();
+        if best.as_ref().is_none_or(|(d, _, _)| distance < *d) {
+            best = Some((distance, encoding, candidate.error));
+        }
+    }
+    best.map(|(_, encoding, error)| (encoding, error)).ok_or_else(|| Error::request("no encoding can hold this tensor"))
+}
+
+/// Divergence for each unit of error of every tensor, and whether it was measured.
+fn constants(
+    request: &OptimizeRequest,
+    neutral: &Model,
+    tensors: &[&Tensor],
+    errors: &[Vec<CandidateError>],
+    inputs: &Inputs,
+    observer: &dyn Observer,
+) -> Result<Vec<(f64, bool)>> {
+    let activations = if neutral.parameters() <= EXACT_PARAMETERS { Activations::F32 } else { request.source.activations };
+    let options = LoadOptions { positions: request.context, activations, ..request.source.clone() };
+    let reference = prepare(neutral.clone(), &options)?;
+    let tokens = text_tokens(&reference.model, &request.calibration_data)?;
+    let first = first_token(tokenizer(&reference.model)?);
+    let windows = Windows::new(&tokens, request.context, first, Some(request.sensitivity_windows))?;
+    let what = QualityRequest { windows, threads: reference.threads, worst: 0 };
+    let chosen: Vec<usize> = (0..tensors.len()).filter(|&i| is_measured(tensors[i], tensors)).collect();
+    observer.begin("sensitivity", chosen.len(), chosen.iter().map(|&i| tensors[i].bytes()).sum::<Result<u64>>()?);
+    let mut measured: BTreeMap<usize, f64> = BTreeMap::new();
+    for index in chosen {
+        let tensor = tensors[index];
+        let (encoding, error) = coarse(&errors[index]).at_item(|| tensor.name.clone())?;
+        let variant = prepare(with_one(neutral, tensor, encoding, &weights_of(tensor, inputs))?, &options)?;
+        let subject = |engine: &'_ Engine| -> Result<usize> { Ok(engine.loaded.facts().width) };
+        let (model, other) = (
+            Subject { decoder: variant.decoder()?, vocabulary: subject(&variant)? },
+            Subject { decoder: reference.decoder()?, vocabulary: subject(&reference)? },
+        );
+        let stop = || if observer.cancelled() { Err(Error::new(ErrorKind::Interrupted, "stopped")) } else { Ok(()) };
+        let result = quality(&what, &model, Some(&other), &mut |_, _| stop())?;
+        let divergence = result.comparison.map_or(f64::NAN, |c| c.kl_divergence.value);
+        observer.advance(&tensor.name, tensor.bytes()?);
+        if !divergence.is_finite() {
+            return Err(Error::input("the divergence of this tensor's rounding is no number").at_item(&*tensor.name));
+        }
+        measured.insert(index, if error > 0.0 { divergence / error } else { 0.0 });
+    }
+    observer.end();
+    Ok((0..tensors.len()).map(|i| measured.get(&i).map_or_else(|| (interpolated(i, tensors, &measured), false), |c| (*c, true))).collect())
+}
+
+/// Tensors outside the layers are all measured, of the layers evenly spaced ones, the first and the last
+/// among them.
+fn is_measured(tensor: &Tensor, all: &[&Tensor]) -> bool {
+    let Some(layer) = tensor.id.and_then(|id| id.layer) else { return true };
+    let last = all.iter().filter_map(|t| t.id.and_then(|id| id.layer)).max().unwrap_or(0);
+    if last < MEASURED_LAYERS {
+        return true;
+    }
+    let steps = MEASURED_LAYERS - 1;
+    (0..=steps).any(|s| (u64::from(s) * u64::from(last) / u64::from(steps)) as u32 == layer)
+}
+
+/// Between the nearest measured tensors of the same role, over depth, in logarithms.
+fn interpolated(index: usize, tensors: &[&Tensor], measured: &BTreeMap<usize, f64>) -> f64 {
+    let place = |i: usize| tensors[i].id.map(|id| (id.role, id.layer.unwrap_or(0)));
+    let Some((role, layer)) = place(index) else { return 0.0 };
+    let mut same: Vec<(u32, f64)> = measured
+        .iter()
+        .filter_map(|(&i, &c)| place(i).filter(|(r, _)| *r == role).map(|(_, l)| (l, c.max(f64::MIN_POSITIVE).ln())))
+        .collect();
+    same.sort_by_key(|(l, _)| *l);
+    let below = same.iter().rev().find(|(l, _)| *l <= layer);
+    let above = same.iter().find(|(l, _)| *l >= layer);
+    match (below, above) {
+        (Some(&(a, x)), Some(&(b, y))) if b > a => (x + (y - x) * f64::from(layer - a) / f64::from(b - a)).exp(),
+        (Some(&(_, x)), _) | (None, Some(&(_, x))) => x.exp(),
+        (None, None) => 0.0,
+    }
+}
+
+/// The model with one tensor in another encoding.
+fn with_one(model: &Model, tensor: &Tensor, encoding: &'static dyn Encoding, inputs: &[f32]) -> Result<Model> {
+    let (rows, columns) = (tensor.shape.rows(), tensor.shape.row_length());
+    let row_bytes = encoding.row_bytes(columns)?;
+    let total = usize::try_from(row_bytes * rows).map_err(|_| Error::limit("the tensor does not fit in memory"))?;
+    let mut encoded = vec![0_u8; total];
+    let step = (SAMPLED_WEIGHTS / columns.max(1)).max(1);
+    let (mut scratch, mut weights) = (Vec::new(), Vec::new());
+    let mut at = 0;
+    while at < rows {
+        let end = (at + step).min(rows);
+        tensor.decode_rows(at..end, &mut scratch, &mut weights)?;
+        let out = &mut encoded[(at * row_bytes) as usize..(end * row_bytes) as usize];
+        encoding.encode(&weights, columns as usize, Some(inputs), out)?;
+        at = end;
+    }
+    let mut changed = model.clone();
+    let slot = changed.tensors.iter_mut().find(|t| t.name == tensor.name).ok_or_else(|| Error::bug("the tensor is gone"))?;
+    slot.encoding = encoding;
+    slot.data = Arc::new(StoredTensor::new(Arc::new(MemoryReader::new(encoded, "memory")), 0, row_bytes, rows)?);
+    Ok(changed)
+}
