@@ -7,9 +7,8 @@ use libfuzzer_sys::fuzz_target;
 static CATALOG: Catalog = Catalog {
     encodings: gravure_encodings::ENCODINGS,
     plane_encodings: gravure_encodings::PLANE_ENCODINGS,
-    formats: &[],
-    methods: &[],
     architectures: gravure_archs::ARCHITECTURES,
+    ..Catalog::EMPTY
 };
 
 fuzz_target!(|bytes: &[u8]| {

@@ -4,8 +4,7 @@
 use gravure_core::{Catalog, ErrorKind, Limits};
 use libfuzzer_sys::fuzz_target;
 
-static CATALOG: Catalog =
-    Catalog { encodings: gravure_encodings::ENCODINGS, plane_encodings: &[], formats: &[], methods: &[], architectures: &[] };
+static CATALOG: Catalog = Catalog { encodings: gravure_encodings::ENCODINGS, ..Catalog::EMPTY };
 
 fuzz_target!(|bytes: &[u8]| {
     if let Err(error) = gravure_formats::fuzzing::read_gguf(bytes, &CATALOG, &Limits::default()) {

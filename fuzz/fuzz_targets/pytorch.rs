@@ -7,9 +7,7 @@ use libfuzzer_sys::fuzz_target;
 static CATALOG: Catalog = Catalog {
     encodings: gravure_encodings::ENCODINGS,
     plane_encodings: gravure_encodings::PLANE_ENCODINGS,
-    formats: &[],
-    methods: &[],
-    architectures: &[],
+    ..Catalog::EMPTY
 };
 
 fuzz_target!(|bytes: &[u8]| {
