@@ -4,11 +4,8 @@
 use gravure_core::{Catalog, ErrorKind, Limits};
 use libfuzzer_sys::fuzz_target;
 
-static CATALOG: Catalog = Catalog {
-    encodings: gravure_encodings::ENCODINGS,
-    plane_encodings: gravure_encodings::PLANE_ENCODINGS,
-    ..Catalog::EMPTY
-};
+static CATALOG: Catalog =
+    Catalog { encodings: gravure_encodings::ENCODINGS, plane_encodings: gravure_encodings::PLANE_ENCODINGS, ..Catalog::EMPTY };
 
 fuzz_target!(|bytes: &[u8]| {
     let _ = gravure_formats::fuzzing::scan_pickle(bytes, &Limits::default());

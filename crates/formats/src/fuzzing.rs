@@ -26,6 +26,22 @@ pub fn read_safetensors(bytes: &[u8], catalog: &Catalog, limits: &Limits) -> Res
     read_first_rows(&tensors)
 }
 
+/// Reads two files' bytes as a configuration and the safetensors of a checkpoint whose weights are already
+/// quantized, and decodes the first and the last row of each of its tensors.
+pub fn read_quantized(config: &[u8], weights: &[u8], catalog: &Catalog, limits: &Limits) -> Result<()> {
+    let mut config = safetensors::json::parse(config, limits)?;
+    let source: Arc<dyn ReadAt> = Arc::new(MemoryReader::new(weights, "memory"));
+    let (stored, _) = safetensors::tensors_of(&source, catalog, limits)?;
+    let tensors = safetensors::quantized::present(&mut config, stored, catalog, false, &mut Vec::new())?;
+    read_first_rows(&tensors)?;
+    let (mut scratch, mut out) = (Vec::new(), Vec::new());
+    for tensor in tensors.iter().filter(|t| t.shape.rows() > 1 && !t.encoding.is_integer()) {
+        let rows = tensor.shape.rows();
+        tensor.decode_rows(rows - 1..rows, &mut scratch, &mut out)?;
+    }
+    Ok(())
+}
+
 /// Reads the bytes as an index of shards.
 pub fn read_index(bytes: &[u8], limits: &Limits) -> Result<()> {
     safetensors::parse_index(bytes, Path::new("memory"), "safetensors", limits).map(|_| ())

@@ -92,6 +92,22 @@ fn write(folder: &Path, target: &str, number: usize, bytes: &[u8]) -> std::io::R
     std::fs::write(folder.join(format!("seed-{number:04}")), bytes)
 }
 
+/// The small quantized checkpoints that the reader is tested with, as the target `quantized` takes them: two
+/// bytes, the length of the configuration; that; the weights.
+fn quantized() -> Result<Vec<Vec<u8>>, Box<dyn std::error::Error>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../formats/src/safetensors/quantized/fixtures");
+    let mut folders: Vec<_> = std::fs::read_dir(folder)?.collect::<Result<_, _>>()?;
+    folders.sort_by_key(std::fs::DirEntry::file_name);
+    let mut inputs = Vec::new();
+    for folder in folders.iter().map(std::fs::DirEntry::path).filter(|path| path.is_dir()) {
+        let config = std::fs::read(folder.join("config.json"))?;
+        let weights = std::fs::read(folder.join("model.safetensors"))?;
+        let length = u16::try_from(config.len())?.to_le_bytes();
+        inputs.push([&length[..], &config, &weights].concat());
+    }
+    Ok(inputs)
+}
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::args_os().nth(1).ok_or("name a folder")?;
     let folder = Path::new(&folder);
@@ -110,6 +126,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     for tokenizer in tokenizers() {
         write(folder, "tokenizer", number, tokenizer.to_string().as_bytes())?;
+        number += 1;
+    }
+    for input in quantized()? {
+        write(folder, "quantized", number, &input)?;
         number += 1;
     }
     let state = hostile::pickle::honest();

@@ -24,7 +24,7 @@ mod header;
 mod index;
 pub(crate) mod json;
 mod outline;
-mod quantized;
+pub(crate) mod quantized;
 mod read;
 #[cfg(test)]
 pub(crate) mod testing;
