@@ -14,6 +14,7 @@
 //! - [`batch`]: the walk over rows, batches of blocks, and the blocks that were declined.
 //! - [`search`]: the searches of [`search`](crate::search) on lanes; [`groups`]: all groups of a batch.
 //! - [`lattice`]: the search of [`iq_search`](crate::iq_search) on lanes, which are spread otherwise.
+//! - [`splits`]: the search of [`iq1_search`](crate::iq1_search) on lanes.
 //! - one file for each encoding (or pair of like ones): which searches it needs, and how the block
 //!   is finished. Finishing works on one block at a time with the scalar code's own functions,
 //!   inlined into the vectorized caller, where the compiler makes vector code of their plain loops.
@@ -49,6 +50,7 @@ pub(crate) mod q3_k;
 pub(crate) mod q6_k;
 mod search;
 pub(crate) mod small;
+pub(crate) mod splits;
 
 #[cfg(test)]
 mod tests;

@@ -1,13 +1,18 @@
 //! Lanes against the scalar code: the same bytes on every instruction set of this machine, for
 //! ordinary and for odd weights, for any number of blocks.
 
+use std::marker::PhantomData;
+
 use gravure_simd::{Isa, Kernel, Simd};
 use proptest::prelude::*;
 
 use super::batch::{BatchEncoder, encode_all};
 use super::small::{SmallSearch, encode_rows_weighted};
+use crate::iq_blocks::EncodeWeighted;
 use crate::iq_lattice::Lattice;
 use crate::iq_search::{Candidates, Fit, Group, Refit};
+use crate::iq1_m::Iq1M;
+use crate::iq1_s::Iq1S;
 use crate::{q2_k, q3_k, q4_0, q4_1, q4_k, q5_0, q5_1, q5_k, q6_k};
 
 /// Encodes blocks on every instruction set and by the scalar code.
@@ -44,6 +49,34 @@ fn compare_all(x: &[f32], importance: Option<&[f32]>) {
         compare_small(q5_0::SEARCH, x, importance);
         compare_small(q4_1::SEARCH, x, importance);
         compare_small(q5_1::SEARCH, x, importance);
+        compare_weighted::<Iq1S, _, _>("iq1_s", x, Some(importance));
+    }
+    compare_weighted::<Iq1M, _, _>("iq1_m", x, importance);
+}
+
+/// Blocks whose searches are on lanes within the block, accepted or given up alike.
+fn compare_weighted<E: EncodeWeighted<N, B>, const N: usize, const B: usize>(name: &str, x: &[f32], importance: Option<&[f32]>) {
+    struct Block<'a, E, const N: usize, const B: usize> {
+        lanes: bool,
+        x: &'a [f32; N],
+        importance: Option<&'a [f32; N]>,
+        code: PhantomData<E>,
+    }
+    impl<E: EncodeWeighted<N, B>, const N: usize, const B: usize> Kernel for Block<'_, E, N, B> {
+        type Output = Option<[u8; B]>;
+        #[inline(always)]
+        fn run<S: Simd>(self, isa: S) -> Option<[u8; B]> {
+            let mut bytes = [0xaa; B];
+            E::encode_block(self.lanes.then_some(isa), self.x, self.importance, &mut bytes).map(|()| bytes)
+        }
+    }
+    for (i, x) in x.as_chunks::<N>().0.iter().enumerate() {
+        let importance = importance.map(|values| &values.as_chunks::<N>().0[i % (values.len() / N)]);
+        let encode = |isa: Isa, lanes| isa.vectorize(Block::<E, N, B> { lanes, x, importance, code: PhantomData });
+        let expected = encode(Isa::detect(), false);
+        for isa in Isa::available() {
+            assert_eq!(encode(isa, true), expected, "{name} on {}, block {i}, {x:?}, {importance:?}", isa.name());
+        }
     }
 }
 
@@ -145,6 +178,8 @@ fn importances(length: usize) -> Vec<Vec<f32>> {
         (0..length).map(|i| 10f32.powi((i % 41) as i32 - 20)).collect(),
         vec![1e-30; length],
         vec![1e30; length],
+        // What no measurement gives.
+        (0..length).map(|i| if i % 50 == 0 { -1.0 } else { normal().abs() }).collect(),
     ]
 }
 
