@@ -1,5 +1,7 @@
 //! What was typed: one derived struct for each verb.
 
+use std::ffi::OsString;
+
 use clap::{Parser, Subcommand};
 
 use crate::verbs;
@@ -34,6 +36,29 @@ pub(crate) struct Global {
     pub(crate) verbose: u8,
 }
 
+/// Options that llama.cpp spells with several letters after one dash.
+const SPELLINGS: &[(&str, &str)] = &[
+    ("-sys", "--system-prompt"),
+    ("-ctk", "--cache-type"),
+    ("-ctv", "--cache-type-v"),
+    ("-md", "--model-draft"),
+    ("-cnv", "--conversation"),
+    ("-no-cnv", "--no-conversation"),
+    ("-jf", "--json-schema-file"),
+];
+
+/// The arguments as clap can read them.
+pub(crate) fn spelled(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut literal = false;
+    arguments
+        .map(|argument| {
+            literal |= argument == "--";
+            let found = SPELLINGS.iter().find(|(short, _)| !literal && argument == *short);
+            found.map_or(argument, |(_, long)| (*long).into())
+        })
+        .collect()
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -57,6 +82,8 @@ pub(crate) enum Verb {
     Bench(verbs::bench::Args),
     /// Turn texts into vectors
     Embed(verbs::embed::Args),
+    /// Continue a text, or chat
+    Run(Box<verbs::run::Args>),
     /// Check whether a file is safe and well-formed
     Scan(verbs::scan::Args),
     /// List the encodings and mixtures

@@ -53,6 +53,42 @@ pub(crate) fn override_kv(text: &str) -> Result<(String, Value)> {
     Ok((key.to_owned(), value))
 }
 
+/// `TOKEN+N` or `TOKEN-N`: the token as it is written, and what is added to its logit. `N` may be `inf`.
+pub(crate) fn logit_bias(text: &str) -> Result<(&str, f32)> {
+    let wrong = || Error::request(format!("`{text}` is no logit bias")).help("write --logit-bias 15043+1, 15043-0.5 or 15043-inf");
+    let at = text.rfind(['+', '-']).filter(|at| *at > 0).ok_or_else(wrong)?;
+    let (token, bias) = text.split_at(at);
+    let bias: f32 = bias.parse().map_err(|_| wrong())?;
+    if bias.is_nan() || bias == f32::INFINITY { Err(wrong()) } else { Ok((token, bias)) }
+}
+
+/// A text in which `\n`, `\r`, `\t`, `\\`, `\'`, `\"` and `\xNN` stand for what they do in most languages;
+/// other backslashes stand for themselves.
+pub(crate) fn unescaped(text: &str) -> Result<String> {
+    let mut out: Vec<u8> = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('\\') {
+        out.extend(before.as_bytes());
+        let hex = after.strip_prefix('x').and_then(|h| h.get(..2)).and_then(|h| u8::from_str_radix(h, 16).ok());
+        let plain = match after.chars().next() {
+            Some('n') => Some(b'\n'),
+            Some('r') => Some(b'\r'),
+            Some('t') => Some(b'\t'),
+            Some(sign @ ('\\' | '\'' | '"')) => Some(sign as u8),
+            _ => None,
+        };
+        let (byte, taken) = match (plain, hex) {
+            (Some(byte), _) => (byte, 1),
+            (None, Some(byte)) => (byte, 3),
+            (None, None) => (b'\\', 0),
+        };
+        out.push(byte);
+        rest = after.get(taken..).unwrap_or_default();
+    }
+    out.extend(rest.as_bytes());
+    String::from_utf8(out).map_err(|_| Error::request("the escapes of a text are no UTF-8").help("see --no-escape"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,5 +109,24 @@ mod tests {
         assert_eq!(override_kv("a=str:x=y:z").unwrap(), ("a".into(), Value::String("x=y:z".into())));
         assert!(override_kv("a=int:x").is_err());
         assert!(override_kv("a").is_err());
+    }
+
+    #[test]
+    fn biases_name_a_token_and_a_number() {
+        assert_eq!(logit_bias("15043+1").unwrap(), ("15043", 1.0));
+        assert_eq!(logit_bias("7-0.5").unwrap(), ("7", -0.5));
+        assert_eq!(logit_bias("a-b-inf").unwrap(), ("a-b", f32::NEG_INFINITY));
+        for text in ["", "12", "+1", "12+", "12+x", "12+inf", "12-nan"] {
+            assert!(logit_bias(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn escapes_are_those_of_most_languages() {
+        let cases = [(r"a\nb", "a\nb"), (r"\t\\n", "\t\\n"), (r"\xC3\xA9", "é"), (r"C:\dir\", r"C:\dir\"), (r#"\"\'"#, "\"'"), ("", "")];
+        for (text, expected) in cases {
+            assert_eq!(unescaped(text).unwrap(), expected, "{text}");
+        }
+        assert!(unescaped(r"\xFF").is_err());
     }
 }

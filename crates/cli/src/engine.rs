@@ -22,7 +22,7 @@ pub(crate) enum Cache {
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct EngineArgs {
     /// How keys and values are kept
-    #[arg(long, visible_alias = "ctk", value_name = "TYPE", default_value = "f16")]
+    #[arg(long, visible_aliases = ["ctk", "cache-type-k"], value_name = "TYPE", default_value = "f16")]
     pub(crate) cache_type: Cache,
     /// Keep inputs of matrices in 32-bit floats: slow, the reference for quality
     #[arg(long)]

@@ -2,6 +2,7 @@
 
 mod args;
 mod arguments;
+mod chat;
 mod engine;
 mod printer;
 mod progress;
@@ -15,7 +16,7 @@ use args::{Cli, Verb};
 use printer::Printer;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse_from(args::spelled(std::env::args_os())) {
         Ok(cli) => cli,
         Err(e) => {
             let code = if e.use_stderr() { gravure::ErrorKind::Request.exit_code() } else { 0 };
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         Verb::Calibrate(args) => verbs::calibrate::run(&args, &printer),
         Verb::Bench(args) => verbs::bench::run(&args, &printer),
         Verb::Embed(args) => verbs::embed::run(&args, &printer),
+        Verb::Run(args) => verbs::run::run(&args, &printer),
         Verb::Scan(args) => verbs::scan::run(&args, &printer),
         Verb::Encodings(args) => verbs::encodings::run(&args, &printer),
         Verb::Targets(args) => verbs::targets::run(&args, &printer),

@@ -22,6 +22,16 @@ pub(crate) fn stop_on_interrupt() {
     });
 }
 
+/// Whether Ctrl-C was pressed.
+pub(crate) fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
+
+/// Forgets that Ctrl-C was pressed: what it stopped was not the program.
+pub(crate) fn forget_interrupt() {
+    INTERRUPTED.store(false, Ordering::Relaxed);
+}
+
 /// Shows progress on standard error.
 pub(crate) struct Progress<'a> {
     printer: &'a Printer,
@@ -87,6 +97,6 @@ impl Observer for Progress<'_> {
     }
 
     fn cancelled(&self) -> bool {
-        INTERRUPTED.load(Ordering::Relaxed)
+        interrupted()
     }
 }

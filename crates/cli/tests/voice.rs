@@ -74,6 +74,7 @@ fn help_and_tables() {
         Case { name: "help", args: &["--help"] },
         Case { name: "help_quantize", args: &["quantize", "--help"] },
         Case { name: "help_convert", args: &["convert", "--help"] },
+        Case { name: "help_run", args: &["run", "--help"] },
         Case { name: "encodings", args: &["encodings"] },
         Case { name: "targets_of_a_name", args: &["targets", "raspberry-pi-5"] },
     ]);
@@ -128,6 +129,23 @@ fn wrong_use() {
         Case { name: "bad_dtype", args: &["convert", "models/gravure-tiny", "-o", "x.gguf", "--dtype", "f12"] },
         Case { name: "unknown_target", args: &["targets", "raspberry-pi-6"] },
         Case { name: "bad_target_file", args: &["targets", "bad-target.toml"] },
+        Case { name: "run_without_a_prompt", args: &["run", "models/gravure-tiny"] },
+        Case { name: "run_a_chat_without_a_template", args: &["run", "models/gravure-tiny", "-cnv", "-p", "Hello"] },
+        Case { name: "run_with_a_template_that_is_none", args: &["run", "models/gravure-tiny", "-p", "x", "--chat-template", "{% for %}"] },
+        Case {
+            name: "run_with_a_template_that_refuses",
+            args: &["run", "models/gravure-tiny", "-p", "x", "--chat-template", "{{ raise_exception('only tools may speak') }}"],
+        },
+        Case { name: "run_with_a_bad_grammar", args: &["run", "models/gravure-tiny", "-p", "x", "--grammar", "root ::= word"] },
+        Case { name: "run_with_a_bad_schema", args: &["run", "models/gravure-tiny", "-p", "x", "-j", "{type: object}"] },
+        Case { name: "run_with_an_unknown_schema", args: &["run", "models/gravure-tiny", "-p", "x", "-j", "{\"type\": \"thing\"}"] },
+        Case { name: "run_with_a_bad_bias", args: &["run", "models/gravure-tiny", "-p", "x", "-l", "12"] },
+        Case { name: "run_with_a_bias_of_no_token", args: &["run", "models/gravure-tiny", "-p", "x", "-l", "not one token+1"] },
+        Case { name: "run_with_a_bad_top_p", args: &["run", "models/gravure-tiny", "-p", "x", "--top-p", "1.5"] },
+        Case { name: "run_with_a_prompt_that_is_too_long", args: &["run", "models/gravure-tiny", "-p", "one two three four", "-c", "3"] },
+        Case { name: "run_with_a_cache_that_is_none", args: &["run", "models/gravure-tiny", "-p", "x", "--prompt-cache", "text.txt"] },
+        Case { name: "run_with_unlike_caches", args: &["run", "models/gravure-tiny", "-p", "x", "-ctk", "q8_0", "-ctv", "f32"] },
+        Case { name: "run_as_json_with_an_error", args: &["--json", "run", "models/gravure-tiny", "-p", "x", "-c", "99999999999"] },
         Case { name: "error_as_json", args: &["--json", "quantize", "absent.gguf", "--type", "q8_0", "-o", "x.gguf"] },
     ]);
 }
@@ -155,4 +173,76 @@ fn an_importance_matrix_of_another_model_is_refused() {
     let said = say(folder.path(), &["quantize", model.to_str().unwrap(), "--type", "q4_k", "-o", "x.gguf", "--imatrix", "other.dat"]);
     assert!(said.starts_with("exit 65") && said.contains(name) && said.contains("other.dat"), "{said}");
     assert!(!folder.path().join("x.gguf").exists());
+}
+
+#[test]
+fn a_reply_follows_its_form_and_its_seed() {
+    let run = |args: &[&str]| {
+        let folder = root();
+        let args = [&["run", "models/gravure-tiny", "-q", "-t", "2", "-p", "The king"], args].concat();
+        say(&folder, &args)
+    };
+    let reply = run(&["-s", "7", "-n", "40"]);
+    assert!(reply.starts_with("exit 0\n--- stdout\n") && reply.len() > 60, "{reply}");
+    assert_eq!(reply, run(&["-s", "7", "-n", "40", "--lookup"]), "guesses change nothing");
+    assert_eq!(reply, run(&["-s", "7", "-n", "40", "-md", "models/gravure-tiny"]), "nor do those of a model");
+    assert_ne!(reply, run(&["-s", "8", "-n", "40"]));
+    let greedy = run(&["--temp", "0", "-n", "40"]);
+    assert_eq!(greedy, run(&["--top-k", "1", "-n", "40", "-s", "3"]));
+    assert_ne!(greedy, run(&["--temp", "0", "-n", "40", "--presence-penalty", "5"]));
+    let number = run(&["--regex", "[0-9]{3}"]);
+    assert!(number.strip_prefix("exit 0\n--- stdout\n").is_some_and(|n| n.len() == 3 && n.parse::<u32>().is_ok()), "{number}");
+    let answer = run(&["--grammar", "root ::= \"yes\" | \"no\""]);
+    assert!(["exit 0\n--- stdout\nyes", "exit 0\n--- stdout\nno"].contains(&answer.as_str()), "{answer}");
+    let document = run(&[
+        "--json",
+        "-n",
+        "200",
+        "-s",
+        "1",
+        "-j",
+        r#"{"type": "object", "properties": {"n": {"type": "integer", "maximum": 9}}, "required": ["n"], "additionalProperties": false}"#,
+    ]);
+    let document: serde_json::Value = serde_json::from_str(document.strip_prefix("exit 0\n--- stdout\n").unwrap()).unwrap();
+    let inner: serde_json::Value = serde_json::from_str(document["text"].as_str().unwrap()).unwrap();
+    assert!(inner["n"].as_i64().unwrap() <= 9, "{inner}");
+    assert_eq!((&document["stop"]["reason"], &document["seed"]), (&"constraint".into(), &1.into()));
+}
+
+#[test]
+fn a_conversation_is_saved_and_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = root().join("models/gravure-tiny");
+    let run = |prompt: &str, more: &[&str]| {
+        let args = [&["run", model.to_str().unwrap(), "--json", "-t", "2", "--temp", "0", "-n", "12", "-p", prompt], more].concat();
+        let said = say(folder.path(), &args);
+        serde_json::from_str::<serde_json::Value>(said.split_once("--- stdout\n").unwrap().1).unwrap()
+    };
+    let cache = ["--prompt-cache", "king.cache"];
+    let first = run("The king of England", &cache);
+    assert_eq!(first["timings"]["reused_tokens"], 0);
+    let second = run("The king of England was", &cache);
+    assert!(second["timings"]["reused_tokens"].as_u64().unwrap() >= 3, "{second}");
+    assert_eq!(second["tokens"], run("The king of England was", &[])["tokens"]);
+    // Cut and damaged files are refused, or hold what they say.
+    let bytes = std::fs::read(folder.path().join("king.cache")).unwrap();
+    std::fs::write(folder.path().join("king.cache"), &bytes[..bytes.len() / 2]).unwrap();
+    assert_eq!(run("The king", &cache)["error"]["kind"], "input");
+}
+
+/// Ctrl-C ends a reply with what there is, and the program says so by its exit code.
+#[test]
+fn a_reply_can_be_stopped() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_gravure"))
+        .args(["run", "models/gravure-tiny", "-p", "The king", "-n", "-1", "--ignore-eos", "--context-shift", "-q"])
+        .current_dir(root())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = child.stdout.take().unwrap();
+    let mut first = [0; 16];
+    std::io::Read::read_exact(&mut out, &mut first).unwrap();
+    let stopped = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(stopped.success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
 }

@@ -1,6 +1,7 @@
 //! What a reply may consist of.
 
 use gravure_base::Result;
+use gravure_text::grammar::Grammar;
 
 /// Allows and forbids next tokens, such as a grammar does.
 pub trait Constraint {
@@ -18,4 +19,18 @@ pub trait Constraint {
 
     /// Whether the reply is complete and cannot go on.
     fn finished(&mut self) -> bool;
+}
+
+impl Constraint for Grammar {
+    fn mask(&mut self, logits: &mut [f32]) -> Result<()> {
+        Self::mask(self, logits)
+    }
+
+    fn accept(&mut self, token: u32) -> Result<()> {
+        Self::accept(self, token)
+    }
+
+    fn finished(&mut self) -> bool {
+        Self::finished(self)
+    }
 }

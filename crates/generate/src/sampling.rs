@@ -104,6 +104,8 @@ pub struct Sampler {
     recent: penalties::Recent,
     /// Mirostat's limit of surprise, in bits.
     mu: f64,
+    /// Tokens that may never come.
+    forbidden: Vec<u32>,
     logits: Vec<f32>,
     candidates: Candidates,
 }
@@ -120,7 +122,20 @@ impl Sampler {
             Mirostat::V1(target) | Mirostat::V2(target) => 2.0 * f64::from(target.surprise),
         };
         let random = Random::new(settings.seed);
-        Ok(Self { settings, random, recent: penalties::Recent::default(), mu, logits: Vec::new(), candidates: Candidates::default() })
+        Ok(Self {
+            settings,
+            random,
+            recent: penalties::Recent::default(),
+            mu,
+            forbidden: Vec::new(),
+            logits: Vec::new(),
+            candidates: Candidates::default(),
+        })
+    }
+
+    /// Seed of its random numbers.
+    pub fn seed(&self) -> u64 {
+        self.settings.seed
     }
 
     /// Takes in tokens that are there already, of a prompt or chosen: penalties look back on them.
@@ -131,6 +146,11 @@ impl Sampler {
     /// Forgets what was observed. Random numbers go on.
     pub fn forget(&mut self) {
         self.recent.clear();
+    }
+
+    /// From now on none of these tokens may come; those that were forbidden before may.
+    pub fn forbid(&mut self, tokens: &[u32]) {
+        self.forbidden = tokens.to_vec();
     }
 
     /// Chooses a token by `logits`, one for each entry of the vocabulary. `mask` forbids tokens by
@@ -148,6 +168,11 @@ impl Sampler {
         for (token, bias) in &self.settings.logit_bias {
             let logit = self.logits.get_mut(*token as usize);
             *logit.ok_or_else(|| Error::request(format!("a logit bias is for token {token}, which is no token")))? += bias;
+        }
+        for token in &self.forbidden {
+            if let Some(logit) = self.logits.get_mut(*token as usize) {
+                *logit = f32::NEG_INFINITY;
+            }
         }
         mask(&mut self.logits)?;
         let chosen = match self.settings.mirostat {
@@ -296,6 +321,10 @@ mod tests {
         sampler.observe(&[1]);
         assert_eq!(sampler.choose(&logits, &mut free).unwrap(), 0);
         sampler.forget();
+        assert_eq!(sampler.choose(&logits, &mut free).unwrap(), 1);
+        sampler.forbid(&[1, 77]);
+        assert_eq!(sampler.choose(&logits, &mut free).unwrap(), 0);
+        sampler.forbid(&[]);
         assert_eq!(sampler.choose(&logits, &mut free).unwrap(), 1);
     }
 

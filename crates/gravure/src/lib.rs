@@ -12,6 +12,7 @@ mod embed;
 pub mod engine;
 mod evaluate;
 mod execute;
+pub mod generate;
 mod host;
 mod inspect;
 mod observer;

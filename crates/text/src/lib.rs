@@ -11,6 +11,7 @@ pub mod chat;
 mod decode;
 mod encode;
 mod engine;
+pub mod grammar;
 pub mod huggingface;
 pub mod llama;
 mod merges;

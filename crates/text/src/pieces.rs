@@ -75,6 +75,11 @@ impl Tokenizer {
         text.into_bytes()
     }
 
+    /// The tokens that are put before a text that is to be continued.
+    pub fn beginning(&self) -> &[u32] {
+        self.pipeline.as_ref().map_or(&[], |p| &p.prefix)
+    }
+
     /// The tokens after which nothing more is to be generated, by role and by spelling, in order of id.
     pub fn endings(&self) -> Vec<u32> {
         let roles = [SpecialToken::Eos, SpecialToken::Eot, SpecialToken::Eom];
