@@ -24,6 +24,13 @@ pub(crate) fn half_bits(value: f32) -> u16 {
     ((bits >> 16) & 0x8000 | unsigned) as u16
 }
 
+/// [`half_bits`] of a scale out of sums that may have left the range of floats: a NaN is negative, as x86
+/// makes it and the reference stores it, on processors too whose own is positive.
+#[inline(always)]
+pub(crate) fn computed_half_bits(value: f32) -> u16 {
+    if value.is_nan() { 0xfe00 } else { half_bits(value) }
+}
+
 /// Value of an IEEE 754 binary16; NaNs come out quiet.
 #[inline(always)]
 pub(crate) fn half_value(bits: u16) -> f32 {

@@ -12,7 +12,7 @@ use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
 
 use crate::blocks::validate_scales;
 use crate::lanes::small::{SmallSearch, encode_weighted};
-use crate::numbers::{floor_positive, half_bits, half_value};
+use crate::numbers::{computed_half_bits, floor_positive, half_value};
 use crate::small_blocks::{fifth_bits, pack_nibbles, signed_extreme, unpack_fives};
 use crate::vectorized::{self, DecodeBlock, EncodeBlock};
 
@@ -90,7 +90,7 @@ impl DecodeBlock<N, B> for Q5_0 {
 
 #[inline(always)]
 fn store(d: f32, _minimum: f32, codes: &[u8; N], y: &mut [u8; B]) {
-    y[..2].copy_from_slice(&half_bits(d).to_le_bytes());
+    y[..2].copy_from_slice(&computed_half_bits(d).to_le_bytes());
     y[2..6].copy_from_slice(&fifth_bits(codes).to_le_bytes());
     pack_nibbles(codes, &mut y[6..]);
 }
