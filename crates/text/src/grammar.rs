@@ -3,6 +3,7 @@
 //! llguidance computes which tokens may come next. It works on bytes, so a token may end in the middle of
 //! a word of the grammar.
 
+mod facts;
 mod gbnf;
 
 use std::sync::Arc;
@@ -65,6 +66,8 @@ impl Grammars {
         let mut factory = ParserFactory::new_simple(&environment).map_err(|e| Error::bug(format!("no grammars: {e}")))?;
         factory.quiet();
         factory.limits_mut().verbose_errors = false;
+        // Grammars without words take an item for each character of each token that they try.
+        factory.limits_mut().step_max_items = 4_000_000;
         Ok(Self { factory })
     }
 

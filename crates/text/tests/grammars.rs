@@ -82,6 +82,13 @@ fn gbnf_means_what_llama_cpp_means() {
     check(&gbnf("root ::= \"a\" \"bc\" | \"ab\" \"d\""), &["abc", "abd"], &["ab", "abcd"]);
     // Rules that lead back to themselves.
     check(&gbnf("root ::= \"(\" root \")\" | \"x\""), &["x", "(x)", "(((x)))"], &["(x", "x)", "()"]);
+    let sums = "root ::= (expression \"=\" term \"\\n\")+
+expression ::= term ([-+*/] term)*
+term ::= identity | number | \"(\" ws expression \")\" ws
+identity ::= [a-z] [a-z0-9_]* ws
+number ::= [0-9]+ ws
+ws ::= [ \\t\\n]*";
+    check(&gbnf(sums), &["a=1\n", "(a +1) *b =12\n", "x=1\ny=2\n"], &["a=1", "a+=1\n", "(a=1\n", "a= 1\n"]);
     let value = "root ::= object
 value ::= object | array | string | number | (\"true\" | \"false\" | \"null\") ws
 object ::= \"{\" ws ( string \":\" ws value (\",\" ws string \":\" ws value)* )? \"}\" ws
@@ -94,6 +101,9 @@ ws ::= | \" \" | \"\\n\" [ \\t]{0,20}";
         &["{}", r#"{"a": [1, -2.5e3, {"b": "é\n\u00e9"}], "c": null}"#, "{\n  \"k\": true\n}"],
         &["[]", r#"{"a": 01x}"#, r#"{"a" 1}"#, r#"{"a": "x}"#, "{,}"],
     );
+    // Texts that a longest word would swallow.
+    check(&gbnf("root ::= (\"(\" root \")\" | word word)\nword ::= [a-z]* \"a\""), &["aa", "(baa)", "((xaya))"], &["(a)", "ab"]);
+    check(&gbnf("root ::= a root \"b\" | \"ab\"\na ::= \"a\"+"), &["ab", "aabb", "aaaabb", "aaabbb"], &["abb", "b"]);
     // Empty texts, and rules that may be empty between others.
     check(&gbnf("root ::= \"\" | \"a\""), &["", "a"], &["aa"]);
     check(&gbnf("root ::= s root s | \"x\"\ns ::= \" \"?"), &["x", " x", "  x "], &["", " "]);

@@ -6,25 +6,29 @@
 //! ```
 //!
 //! GBNF knows single characters alone; llguidance is fast where it has words (terminals, which are regular)
-//! between which rules stand. So whatever does not lead back to itself becomes a terminal, and neighbours
-//! in a sequence become one. Within a terminal the text is matched exactly; between a terminal and a rule
-//! that leads back to itself, a terminal takes the longest text that it can.
+//! between which rules stand, but takes for a word the longest text that it can. So only what cannot be
+//! taken for longer than it is becomes a terminal: no text of it is the beginning of another, as with a
+//! quoted string. Everything else is written character by character, which is always exact. A grammar in
+//! which no rule leads back to itself is one terminal.
 
 use std::collections::HashMap;
 use std::fmt::Write;
 
 use gravure_base::{Error, Result};
 
+use super::facts::{Characters, Facts};
+
 /// Deepest nesting of groups.
 const DEEPEST: usize = 200;
 /// Largest count of a repetition.
 const MOST: u32 = 10_000;
 
+/// What a rule may be.
 #[derive(Debug, Clone)]
-enum Expression {
+pub(super) enum Expression {
     Literal(String),
-    /// A regular expression of one character.
-    Class(String),
+    /// One character of a set.
+    Class(Characters),
     Rule(usize),
     Sequence(Vec<Expression>),
     Choice(Vec<Expression>),
@@ -172,7 +176,7 @@ impl<'a> Parser<'a> {
             }
             '.' => {
                 self.at += 1;
-                Expression::Class("(?s:.)".into())
+                Expression::Class(Characters::all())
             }
             '<' | '!' => return Err(self.wrong("tokens in a grammar are not known")),
             _ => {
@@ -255,8 +259,8 @@ impl<'a> Parser<'a> {
 
     fn class(&mut self) -> Result<Expression> {
         self.at += 1;
-        let mut out = String::from(if self.eat("^") { "[^" } else { "[" });
-        let empty = out.len();
+        let negated = self.eat("^");
+        let mut ranges = Vec::new();
         while !self.eat("]") {
             let from = self.character()?;
             let range = self.rest().starts_with('-') && !self.rest().starts_with("-]");
@@ -269,172 +273,121 @@ impl<'a> Parser<'a> {
             if to < from {
                 return Err(self.wrong("this range of characters ends before it begins"));
             }
-            let _ = write!(out, "\\x{{{:X}}}-\\x{{{:X}}}", u32::from(from), u32::from(to));
+            ranges.push((u32::from(from), u32::from(to)));
         }
-        if out.len() == empty {
+        if ranges.is_empty() {
             return Err(self.wrong("a class without characters before"));
         }
-        out.push(']');
-        Ok(Expression::Class(out))
+        let set = Characters::new(ranges);
+        Ok(Expression::Class(if negated { set.others() } else { set }))
     }
 }
 
 /// Writes rules as Lark.
 struct Writer<'r> {
     rules: &'r [Expression],
-    /// Whether a rule does not lead back to itself, nor to one that does.
-    regular: Vec<bool>,
-    nullable: Vec<bool>,
-    /// Definitions of terminals that stand for neighbours.
+    facts: Facts,
+    /// Definitions of terminals, and how many there are.
     terminals: String,
     count: usize,
 }
 
 impl<'r> Writer<'r> {
     fn new(rules: &'r [Expression]) -> Self {
-        let uses: Vec<Vec<usize>> = rules
-            .iter()
-            .map(|rule| {
-                let mut used = Vec::new();
-                collect(rule, &mut used);
-                used
-            })
-            .collect();
-        // A rule is regular where all that it uses is; the others are what is left.
-        let mut regular = vec![false; rules.len()];
-        let mut nullable = vec![false; rules.len()];
-        let mut changed = true;
-        while changed {
-            changed = false;
-            for (index, rule) in rules.iter().enumerate() {
-                let holds = |flags: &[bool], i: usize| flags.get(i).copied().unwrap_or(false);
-                let now_regular = uses.get(index).is_some_and(|used| used.iter().all(|u| holds(&regular, *u)));
-                let now_nullable = may_be_empty(rule, &nullable);
-                changed |= now_regular != holds(&regular, index) || now_nullable != holds(&nullable, index);
-                if let Some(flag) = regular.get_mut(index) {
-                    *flag = now_regular;
-                }
-                if let Some(flag) = nullable.get_mut(index) {
-                    *flag = now_nullable;
-                }
-            }
-        }
-        Self { rules, regular, nullable, terminals: String::new(), count: 0 }
+        Self { rules, facts: Facts::new(rules), terminals: String::new(), count: 0 }
     }
 
     fn write(mut self, root: usize) -> Result<String> {
-        let mut out = String::from("start: ");
-        out += &self.rule_body(&Expression::Rule(root));
-        out.push('\n');
-        for (index, rule) in self.rules.iter().enumerate() {
-            if self.regular.get(index) == Some(&true) {
-                let body = self.terminal_body(rule);
-                let _ = writeln!(out, "T{index}: {body}");
-            } else {
-                let body = self.rule_body(rule);
-                let _ = writeln!(out, "r{index}: {body}");
-            }
+        let root = Expression::Rule(root);
+        if self.facts.is_regular(&root) {
+            let whole = self.terminal(std::slice::from_ref(&root));
+            let start = if self.facts.may_be_empty(&root) { format!("({whole})?") } else { whole };
+            return Ok(format!("start: {start}\n{}{}", self.regular_rules(), self.terminals));
         }
+        let mut out = format!("start: {}\n", self.body(&root));
+        for (index, rule) in self.rules.iter().enumerate() {
+            let _ = writeln!(out, "r{index}: {}", self.body(rule));
+        }
+        out += &self.regular_rules();
         Ok(out + &self.terminals)
     }
 
-    fn is_regular(&self, expression: &Expression) -> bool {
-        let mut used = Vec::new();
-        collect(expression, &mut used);
-        used.iter().all(|index| self.regular.get(*index) == Some(&true))
+    /// Regular rules as terminals, for terminals to refer to.
+    fn regular_rules(&self) -> String {
+        let regular = self.rules.iter().enumerate().filter(|(index, _)| self.facts.is_regular(&Expression::Rule(*index)));
+        regular.fold(String::new(), |mut out, (index, rule)| {
+            let _ = writeln!(out, "T{index}: {}", Self::terminal_body(rule));
+            out
+        })
     }
 
     /// A regular expression out of literals, classes and terminals.
-    fn terminal_body(&self, expression: &Expression) -> String {
+    fn terminal_body(expression: &Expression) -> String {
         let list = |items: &[Expression], between: &str| {
-            let parts: Vec<String> = items.iter().map(|item| self.terminal_body(item)).collect();
+            let parts: Vec<String> = items.iter().map(Self::terminal_body).collect();
             if parts.is_empty() { "\"\"".to_owned() } else { format!("({})", parts.join(between)) }
         };
         match expression {
             Expression::Literal(text) => quoted(text),
-            Expression::Class(class) => format!("/{class}/"),
+            Expression::Class(set) => set.regex(),
             Expression::Rule(index) => format!("T{index}"),
             Expression::Sequence(items) => list(items, " "),
             Expression::Choice(items) => list(items, " | "),
-            Expression::Repeat(inner, least, most) => format!("({}){}", self.terminal_body(inner), counts(*least, *most)),
+            Expression::Repeat(inner, least, most) => format!("({}){}", Self::terminal_body(inner), counts(*least, *most)),
         }
     }
 
-    /// What stands in a rule: regular parts are terminals of their own.
-    fn rule_body(&mut self, expression: &Expression) -> String {
-        if self.is_regular(expression) {
-            return self.terminal(std::slice::from_ref(expression));
-        }
+    /// What stands in a rule.
+    fn body(&mut self, expression: &Expression) -> String {
         match expression {
             Expression::Rule(index) => format!("r{index}"),
+            Expression::Class(set) => set.regex(),
+            Expression::Literal(text) => {
+                let letters: Vec<String> = text.chars().map(|c| quoted(c.encode_utf8(&mut [0; 4]))).collect();
+                if letters.is_empty() { "\"\"".to_owned() } else { format!("({})", letters.join(" ")) }
+            }
             Expression::Choice(items) => {
-                // Regular choices are one terminal.
-                let (regular, others): (Vec<_>, Vec<_>) = items.iter().cloned().partition(|item| self.is_regular(item));
-                let mut parts: Vec<String> = others.iter().map(|item| self.rule_body(item)).collect();
-                if !regular.is_empty() {
-                    parts.push(self.terminal(&[Expression::Choice(regular)]));
-                }
+                let parts: Vec<String> = items.iter().map(|item| self.body(item)).collect();
                 format!("({})", parts.join(" | "))
             }
-            Expression::Sequence(items) => {
-                let mut parts = Vec::new();
-                let mut run: Vec<Expression> = Vec::new();
-                for item in items {
-                    if self.is_regular(item) {
-                        run.push(item.clone());
-                        continue;
-                    }
-                    if !run.is_empty() {
-                        parts.push(self.terminal(&std::mem::take(&mut run)));
-                    }
-                    parts.push(self.rule_body(item));
-                }
-                if !run.is_empty() {
-                    parts.push(self.terminal(&run));
-                }
-                format!("({})", parts.join(" "))
-            }
-            Expression::Repeat(inner, least, most) => format!("({}){}", self.rule_body(inner), counts(*least, *most)),
-            // Without rules in it a literal or a class is regular.
-            Expression::Literal(text) => quoted(text),
-            Expression::Class(class) => format!("/{class}/"),
+            Expression::Sequence(items) => self.sequence(items),
+            Expression::Repeat(inner, least, most) => format!("({}){}", self.body(inner), counts(*least, *most)),
         }
     }
 
-    /// A new terminal for neighbours. One that may be empty is an option of one that is not: a word of no
-    /// letters is no word.
+    /// A sequence, in which the longest runs that can be terminals are.
+    fn sequence(&mut self, items: &[Expression]) -> String {
+        let mut parts = Vec::new();
+        let mut rest = items;
+        while let Some((first, after)) = rest.split_first() {
+            // A terminal pays where it repeats something.
+            let run = (1..=rest.len()).rev().find(|length| {
+                let run = rest.get(..*length).unwrap_or_default();
+                run.iter().any(|item| self.facts.repeats(self.rules, item, 0)) && self.facts.is_closed(run)
+            });
+            match run {
+                Some(length) => {
+                    parts.push(self.terminal(rest.get(..length).unwrap_or_default()));
+                    rest = rest.get(length..).unwrap_or_default();
+                }
+                None => {
+                    parts.push(self.body(first));
+                    rest = after;
+                }
+            }
+        }
+        if parts.is_empty() { "\"\"".to_owned() } else { format!("({})", parts.join(" ")) }
+    }
+
+    /// A new terminal. A word of no letters is no word, so it has at least one.
     fn terminal(&mut self, items: &[Expression]) -> String {
         let whole = Expression::Sequence(items.to_vec());
-        let body = self.terminal_body(&whole);
+        let body = Self::terminal_body(&whole);
         let index = self.count;
         self.count += 1;
-        if may_be_empty(&whole, &self.nullable) {
-            let _ = writeln!(self.terminals, "M{index}: {body} & /(?s:.+)/");
-            format!("(M{index})?")
-        } else {
-            let _ = writeln!(self.terminals, "M{index}: {body}");
-            format!("M{index}")
-        }
-    }
-}
-
-fn collect(expression: &Expression, out: &mut Vec<usize>) {
-    match expression {
-        Expression::Literal(_) | Expression::Class(_) => {}
-        Expression::Rule(index) => out.push(*index),
-        Expression::Sequence(items) | Expression::Choice(items) => items.iter().for_each(|item| collect(item, out)),
-        Expression::Repeat(inner, ..) => collect(inner, out),
-    }
-}
-
-fn may_be_empty(expression: &Expression, rules: &[bool]) -> bool {
-    match expression {
-        Expression::Literal(text) => text.is_empty(),
-        Expression::Class(_) => false,
-        Expression::Rule(index) => rules.get(*index).copied().unwrap_or(false),
-        Expression::Sequence(items) => items.iter().all(|item| may_be_empty(item, rules)),
-        Expression::Choice(items) => items.iter().any(|item| may_be_empty(item, rules)),
-        Expression::Repeat(inner, least, _) => *least == 0 || may_be_empty(inner, rules),
+        let filled = if self.facts.may_be_empty(&whole) { " & /(?s:.+)/" } else { "" };
+        let _ = writeln!(self.terminals, "M{index}: {body}{filled}");
+        format!("M{index}")
     }
 }
 
