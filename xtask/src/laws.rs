@@ -175,6 +175,16 @@ fn names(sources: &[Source], broken: &mut Vec<String>) {
             }
         }
     }
+    let devices: Vec<String> = std::fs::read_dir(sources::root().join("crates/targets/data/devices"))
+        .map(|files| files.flatten().filter_map(|f| Some(f.file_name().to_str()?.strip_suffix(".toml")?.to_owned())).collect())
+        .unwrap_or_default();
+    for source in sources.iter().filter(|s| s.krate() != "targets") {
+        for (number, line) in source.product.iter().enumerate() {
+            for device in devices.iter().filter(|d| code(line).contains(&format!("\"{d}\""))) {
+                broken.push(format!("law 3: {}:{}: names \"{device}\", a target", source.path, number + 1));
+            }
+        }
+    }
     let formats: Vec<&str> =
         sources.iter().filter_map(|s| s.path.strip_prefix("crates/formats/src/")?.split_once('/').map(|(f, _)| f)).collect();
     for source in sources.iter().filter(|s| s.krate() != "formats" && s.krate() != "testing") {

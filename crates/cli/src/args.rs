@@ -88,6 +88,8 @@ pub(crate) enum Verb {
     Scan(verbs::scan::Args),
     /// List the encodings and mixtures
     Encodings(verbs::encodings::Args),
+    /// Say which runtime, format and precision suit a model on a device, and what they would cost
+    Recommend(verbs::recommend::Args),
     /// List the devices that models are made for, or tell all about one
     Targets(verbs::targets::Args),
     /// Print a completion script for a shell

@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         Verb::Run(args) => verbs::run::run(&args, &printer),
         Verb::Scan(args) => verbs::scan::run(&args, &printer),
         Verb::Encodings(args) => verbs::encodings::run(&args, &printer),
+        Verb::Recommend(args) => verbs::recommend::run(&args, &printer),
         Verb::Targets(args) => verbs::targets::run(&args, &printer),
         Verb::Completions(args) => verbs::completions::run(&args, &printer),
         Verb::Doctor(args) => verbs::doctor::run(&args, &printer),

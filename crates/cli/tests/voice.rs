@@ -1,5 +1,6 @@
 //! The tool's whole voice: help, plans, reports and errors, as a user sees them.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -49,6 +50,7 @@ fn check(cases: &[Case]) {
     });
     copy_model(&folder.path().join("odd-key"), |config| config.replacen('{', "{ \"attention_warp_factor\": 9,", 1));
     std::fs::write(folder.path().join("bad-plan.toml"), "name = 3\n").unwrap();
+    one_billion(&folder.path().join("one-billion"));
     std::fs::write(folder.path().join("bad-target.toml"), "id = \"mine\"\n\nspeed = 3\n").unwrap();
     for case in cases {
         let mut settings = insta::Settings::clone_current();
@@ -73,6 +75,7 @@ fn help_and_tables() {
     check(&[
         Case { name: "help", args: &["--help"] },
         Case { name: "help_quantize", args: &["quantize", "--help"] },
+        Case { name: "help_recommend", args: &["recommend", "--help"] },
         Case { name: "help_convert", args: &["convert", "--help"] },
         Case { name: "help_run", args: &["run", "--help"] },
         Case { name: "encodings", args: &["encodings"] },
@@ -92,6 +95,62 @@ fn plans_and_reports() {
             args: &["-t", "2", "convert", "models/gravure-tiny", "-o", "x.gguf", "--dtype", "f16", "--dry-run"],
         },
     ]);
+}
+
+#[test]
+fn recommendations() {
+    const TINY: &str = "models/gravure-tiny";
+    check(&[
+        Case { name: "recommend_tiny_raspberry_pi_5", args: &["recommend", TINY, "--target", "raspberry-pi-5"] },
+        Case { name: "recommend_tiny_apple_m4", args: &["recommend", TINY, "--target", "apple-m4", "--max-size", "5MB"] },
+        Case { name: "recommend_tiny_snapdragon_8_elite", args: &["recommend", TINY, "--target", "snapdragon-8-elite"] },
+        Case { name: "recommend_tiny_impossible", args: &["recommend", TINY, "--target", "browser-wasm", "--max-size", "1MB"] },
+        Case { name: "recommend_1b_raspberry_pi_4", args: &["recommend", "one-billion", "--target", "raspberry-pi-4", "-c", "2048"] },
+        Case {
+            name: "recommend_1b_raspberry_pi_5",
+            args: &["recommend", "one-billion", "--target", "raspberry-pi-5", "--min-tokens-per-second", "12"],
+        },
+        Case { name: "recommend_1b_rtx_4060", args: &["recommend", "one-billion", "--target", "rtx-4060", "-c", "32768"] },
+        Case { name: "recommend_1b_intel_lunar_lake", args: &["recommend", "one-billion", "--target", "intel-lunar-lake"] },
+        Case { name: "recommend_1b_h100", args: &["recommend", "one-billion", "--target", "h100", "--all"] },
+    ]);
+}
+
+/// A checkpoint of Llama 3.2 1B's shape whose weights are a hole: sizes and plans need no weight.
+fn one_billion(folder: &Path) {
+    std::fs::create_dir(folder).unwrap();
+    let (width, forward, vocabulary, keys) = (2048, 8192, 128_256, 512);
+    let mut tensors = vec![("model.embed_tokens.weight".to_owned(), vec![vocabulary, width]), ("model.norm.weight".into(), vec![width])];
+    for layer in 0..16 {
+        let mut add = |name: &str, shape: &[u64]| tensors.push((format!("model.layers.{layer}.{name}.weight"), shape.to_vec()));
+        add("input_layernorm", &[width]);
+        add("post_attention_layernorm", &[width]);
+        add("self_attn.q_proj", &[width, width]);
+        add("self_attn.k_proj", &[keys, width]);
+        add("self_attn.v_proj", &[keys, width]);
+        add("self_attn.o_proj", &[width, width]);
+        add("mlp.gate_proj", &[forward, width]);
+        add("mlp.up_proj", &[forward, width]);
+        add("mlp.down_proj", &[width, forward]);
+    }
+    let (mut header, mut end) = (serde_json::Map::new(), 0);
+    for (name, shape) in tensors {
+        let start = end;
+        end += shape.iter().product::<u64>() * 2;
+        header.insert(name, serde_json::json!({"dtype": "BF16", "shape": shape, "data_offsets": [start, end]}));
+    }
+    let header = serde_json::to_vec(&header).unwrap();
+    let mut file = std::fs::File::create(folder.join("model.safetensors")).unwrap();
+    file.write_all(&(header.len() as u64).to_le_bytes()).unwrap();
+    file.write_all(&header).unwrap();
+    file.set_len(8 + header.len() as u64 + end).unwrap();
+    let config = serde_json::json!({
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "attention_bias": false, "mlp_bias": false, "head_dim": 64,
+        "hidden_act": "silu", "hidden_size": width, "intermediate_size": forward, "max_position_embeddings": 131_072,
+        "num_attention_heads": 32, "num_hidden_layers": 16, "num_key_value_heads": 8, "rms_norm_eps": 1e-5, "rope_theta": 500_000.0,
+        "tie_word_embeddings": true, "vocab_size": vocabulary, "torch_dtype": "bfloat16",
+    });
+    std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
 }
 
 #[test]
@@ -128,6 +187,7 @@ fn wrong_use() {
         Case { name: "bad_plan", args: &["quantize", "models/gravure-tiny", "--plan", "bad-plan.toml", "-o", "x.gguf"] },
         Case { name: "bad_dtype", args: &["convert", "models/gravure-tiny", "-o", "x.gguf", "--dtype", "f12"] },
         Case { name: "unknown_target", args: &["targets", "raspberry-pi-6"] },
+        Case { name: "recommend_unknown_target", args: &["recommend", "models/gravure-tiny", "--target", "raspberry-pi-6"] },
         Case { name: "bad_target_file", args: &["targets", "bad-target.toml"] },
         Case { name: "run_without_a_prompt", args: &["run", "models/gravure-tiny"] },
         Case { name: "run_a_chat_without_a_template", args: &["run", "models/gravure-tiny", "-cnv", "-p", "Hello"] },

@@ -303,12 +303,7 @@ fn prove_tokenizer(model: &mut Model, source: &Model, format: &dyn Format) -> Re
 }
 
 fn decide(request: &QuantizeRequest, naming: Naming, neutral: &Model, importance: Option<&ImportanceMatrix>) -> Result<Plan> {
-    // A checkpoint's tensors count as converted to f32 first, as the reference tools do it in two steps.
-    let mut view = neutral.clone();
-    if naming == Naming::HuggingFace {
-        let float32 = catalog().encoding("f32")?;
-        view.tensors.iter_mut().filter(|t| !t.encoding.is_integer()).for_each(|t| t.encoding = float32);
-    }
+    let view = float_view(naming, neutral)?;
     match &request.plan {
         PlanSource::Mixture(mixture) => mixture.plan(&view, catalog(), importance),
         PlanSource::Uniform(uniform) => uniform.plan(neutral, catalog(), importance),
@@ -317,6 +312,17 @@ fn decide(request: &QuantizeRequest, naming: Naming, neutral: &Model, importance
             Ok(plan.clone())
         }
     }
+}
+
+/// The model as policies see it: a checkpoint's tensors count as converted to f32 first, as the reference tools
+/// do it in two steps.
+pub(crate) fn float_view(naming: Naming, neutral: &Model) -> Result<Model> {
+    let mut view = neutral.clone();
+    if naming == Naming::HuggingFace {
+        let float32 = catalog().encoding("f32")?;
+        view.tensors.iter_mut().filter(|t| !t.encoding.is_integer()).for_each(|t| t.encoding = float32);
+    }
+    Ok(view)
 }
 
 /// Refuses a plan, perhaps edited by hand, that leaves out tensors of layers that it does not prune: the
@@ -337,7 +343,12 @@ fn method_id(entry: &PlanEntry) -> &str {
     if entry.method == "copy" { "rtn" } else { &entry.method }
 }
 
-fn jobs(model: &Model, plan: &Plan, format: &dyn Format, importance: Option<&ImportanceMatrix>) -> Result<(Vec<Job>, Vec<PackageTensor>)> {
+pub(crate) fn jobs(
+    model: &Model,
+    plan: &Plan,
+    format: &dyn Format,
+    importance: Option<&ImportanceMatrix>,
+) -> Result<(Vec<Job>, Vec<PackageTensor>)> {
     let by_name: HashMap<String, &Tensor> = model
         .tensors
         .iter()

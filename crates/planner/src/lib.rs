@@ -1,9 +1,11 @@
 //! Who decides which encoding each tensor gets: policies, each from model, request and calibration to
 //! a [`gravure_core::Plan`].
 //!
-//! [`budget`] finds what loses least under a limit, [`mixtures`] are the named types of the GGUF world, [`uniform`] is one plain type for a whole model.
+//! [`budget`] finds what loses least under a limit, [`mixtures`] are the named types of the GGUF world,
+//! [`uniform`] is one plain type for a whole model. [`roofline`] predicts what a plan costs on a device.
 #![forbid(unsafe_code)]
 
 pub mod budget;
 pub mod mixtures;
+pub mod roofline;
 pub mod uniform;

@@ -94,6 +94,10 @@ fn backend(profile: &RuntimeProfile, index: usize, backend: &Backend) -> Result<
     }
     share(&backend.decode_efficiency, &key("decode_efficiency"))?;
     share(&backend.prefill_efficiency, &key("prefill_efficiency"))?;
+    amount(&backend.fallback_slowdown, &key("fallback_slowdown"))?;
+    if let Some(figure) = &backend.layer_seconds {
+        amount(figure, &key("layer_seconds"))?;
+    }
     if let Some(figure) = &backend.largest_bytes {
         amount(figure, &key("largest_bytes"))?;
     }

@@ -8,7 +8,9 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod host;
 mod load;
 pub mod registry;
 
+pub use host::{BackendByFeature, HostRules, HostRuntime, Rate, host_rules};
 pub use load::{parse, parse_runtime, read, runtime, runtimes, target, targets};

@@ -108,7 +108,7 @@ pub fn parse_runtime(text: &str) -> Result<RuntimeProfile> {
     Ok(profile)
 }
 
-fn from_toml<T: DeserializeOwned>(text: &str) -> Result<T> {
+pub(crate) fn from_toml<T: DeserializeOwned>(text: &str) -> Result<T> {
     toml::from_str(text).map_err(|e| {
         let line = e.span().map_or(1, |span| 1 + text.as_bytes().iter().take(span.start).filter(|b| **b == b'\n').count());
         Error::input(format!("line {line}: {}", e.message().trim_end().replace('\n', " ")))

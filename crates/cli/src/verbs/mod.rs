@@ -12,6 +12,7 @@ pub(crate) mod inspect;
 pub(crate) mod optimize;
 pub(crate) mod plan;
 pub(crate) mod quantize;
+pub(crate) mod recommend;
 pub(crate) mod run;
 pub(crate) mod scan;
 pub(crate) mod targets;

@@ -193,8 +193,14 @@ pub struct Backend {
     pub decode_efficiency: Figure,
     /// Share of the unit's arithmetic that prefill usually reaches.
     pub prefill_efficiency: Figure,
+    /// Seconds that a layer takes for each step beside its reading and its products: launches of kernels,
+    /// waiting of threads for each other. Nothing where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer_seconds: Option<Figure>,
     /// What happens to weights in an encoding that is not accelerated.
     pub fallback: String,
+    /// How many times longer that takes than on a fast path.
+    pub fallback_slowdown: Figure,
     /// Operations that run elsewhere.
     #[serde(default)]
     pub fallback_ops: Vec<FallbackOp>,
