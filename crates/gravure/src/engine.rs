@@ -8,7 +8,7 @@ use gravure_core::contracts::{Decoder, LoadRequest, Loaded};
 use gravure_core::{HyperKey, Model};
 
 use crate::open::{OpenRequest, open};
-use crate::{Observer, catalog, translate};
+use crate::{Observer, adapter, catalog, translate};
 
 /// What to load and how.
 #[derive(Debug, Clone)]
@@ -30,6 +30,8 @@ pub struct LoadOptions {
     pub activations: Activations,
     /// Whether results may depend on company.
     pub determinism: Determinism,
+    /// Files of low-rank adapters, and how strong each is: 1 for what it was trained to be.
+    pub adapters: Vec<(PathBuf, f32)>,
     /// Whether unknown keys and tensors are notes instead of errors.
     pub lenient: bool,
     /// Bounds for what the files may ask.
@@ -52,6 +54,7 @@ impl LoadOptions {
             cache: CacheType::default(),
             activations: Activations::default(),
             determinism: Determinism::default(),
+            adapters: Vec::new(),
             lenient: false,
             limits: Limits::default(),
         }
@@ -127,6 +130,8 @@ pub(crate) fn prepare(model: Model, options: &LoadOptions) -> Result<Engine> {
     let context = model.hyperparameters.u64(HyperKey::ContextLength).ok().and_then(|c| usize::try_from(c).ok());
     let own = context.unwrap_or(LoadOptions::MOST_POSITIONS).min(LoadOptions::MOST_POSITIONS);
     let threads = if options.threads > 0 { options.threads } else { std::thread::available_parallelism().map_or(1, usize::from) };
+    let adapters = options.adapters.iter().map(|(path, strength)| adapter::read(path, *strength, &graph_model, options.limits));
+    let adapters = adapters.collect::<Result<Vec<_>>>()?;
     let loaded = runtime.load(&LoadRequest {
         model: &graph_model,
         threads,
@@ -134,7 +139,7 @@ pub(crate) fn prepare(model: Model, options: &LoadOptions) -> Result<Engine> {
         cache: options.cache,
         activations: options.activations,
         determinism: options.determinism,
-        adapters: Vec::new(),
+        adapters,
     });
     Ok(Engine { model, loaded: loaded.map_err(|e| e.in_file(&options.path))?, threads })
 }

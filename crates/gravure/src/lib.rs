@@ -3,6 +3,7 @@
 //! Skins (command line, server, Python) call this crate and nothing below it.
 #![forbid(unsafe_code)]
 
+mod adapter;
 mod bench;
 mod calibrate;
 mod catalog;

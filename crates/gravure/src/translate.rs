@@ -106,6 +106,21 @@ pub(crate) fn to_graph(model: &Model, catalog: &Catalog, namer: Namer) -> Result
     Ok(out)
 }
 
+/// A tensor with the rows of a weight, in neutral order, as the graph of `model` reads the weight.
+///
+/// # Errors
+/// `Input` where it has not the weight's rows.
+pub(crate) fn weight_to_graph(tensor: &Tensor, weight: TensorId, model: &Model, catalog: &Catalog) -> Result<Tensor> {
+    let Some(architecture) = model.architecture else { return Ok(tensor.clone()) };
+    let map = architecture.tensor_map(&model.hyperparameters)?;
+    match map.name_of(&weight) {
+        Some((_, rule)) if matches!(rule.transform, Transform::InterleaveRope { .. }) => {
+            apply(tensor, tensor.name.clone(), weight, inverse(rule.transform), catalog.encoding("f32")?)
+        }
+        _ => Ok(tensor.clone()),
+    }
+}
+
 /// What [`apply`] does to a tensor.
 #[derive(Debug, Clone, Copy)]
 enum Change {

@@ -66,6 +66,12 @@ pub(crate) struct Args {
     /// File of the computed conversation: read where it is there, written at the end
     #[arg(long, value_name = "FILE")]
     prompt_cache: Option<PathBuf>,
+    /// Low-rank adapter (GGUF) that changes the model; may be repeated
+    #[arg(long, value_name = "FILE")]
+    lora: Vec<PathBuf>,
+    /// The same, with its strength: `FILE:0.5`
+    #[arg(long, value_name = "FILE:SCALE")]
+    lora_scaled: Vec<String>,
     /// How values are kept, where it is named apart (-ctv): as keys are
     #[arg(long, value_name = "TYPE", hide = true)]
     cache_type_v: Option<Cache>,
@@ -350,6 +356,13 @@ impl Args {
         }
         let mut model = self.engine.options(&self.model, printer);
         model.positions = self.ctx_size;
+        model.adapters = self.lora.iter().map(|path| (path.clone(), 1.0)).collect();
+        for text in &self.lora_scaled {
+            let parsed = text.rsplit_once(':').and_then(|(path, scale)| Some((path, scale.parse::<f32>().ok().filter(|s| s.is_finite())?)));
+            let (path, scale) =
+                parsed.ok_or_else(|| Error::request(format!("`{text}` is no file with a strength")).help("write FILE:0.5"))?;
+            model.adapters.push((path.into(), scale));
+        }
         let speculation = match &self.guesses.model_draft {
             Some(path) => {
                 let mut draft = self.engine.options(path, printer);

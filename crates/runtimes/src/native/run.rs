@@ -89,7 +89,7 @@ impl Machine {
             })
             .collect::<Result<_>>()?;
         let read: Vec<TensorId> = fused.matrices.iter().chain(&fused.vectors).copied().collect();
-        let fingerprint = weights::fingerprint(&tensors, &read)?;
+        let fingerprint = weights::fingerprint(&tensors, &read, &request.adapters)?;
         let adapters = adapters(request, &fused, &matrices)?;
         Ok(Self { fused, whole, matrices, vectors, angles, adapters, pool: Pool::new(request.threads), fingerprint })
     }

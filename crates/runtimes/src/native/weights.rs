@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use gravure_base::{Error, Result};
-use gravure_core::contracts::Activations;
+use gravure_core::contracts::{Activations, Adapter};
 use gravure_core::{Tensor, TensorId};
 use gravure_kernels::{Matrix, MatrixSource, Precision};
 use gravure_simd::Isa;
@@ -48,15 +48,19 @@ pub(crate) fn vector(tensor: &Tensor) -> Result<Vec<f32>> {
 }
 
 /// A number that differs between models that differ: of the places, shapes, encodings and first
-/// bytes of all tensors that a program reads.
+/// bytes of all tensors that a program reads, and of those that are added to them.
 ///
 /// # Errors
 /// Those of the tensors' source.
-pub(crate) fn fingerprint(tensors: &HashMap<TensorId, &Tensor>, read: &[TensorId]) -> Result<u64> {
+pub(crate) fn fingerprint(tensors: &HashMap<TensorId, &Tensor>, read: &[TensorId], adapters: &[Adapter]) -> Result<u64> {
     let mut hash = Fnv::default();
     let mut bytes = Vec::new();
-    for id in read {
-        let Some(tensor) = tensors.get(id) else { continue };
+    let own = read.iter().filter_map(|id| Some((id, *tensors.get(id)?)));
+    let added = adapters.iter().flat_map(|adapter| adapter.pairs.iter().flat_map(|(id, a, b)| [(id, a), (id, b)]));
+    for adapter in adapters {
+        hash.add(&adapter.scale.to_le_bytes());
+    }
+    for (id, tensor) in own.chain(added) {
         hash.add(format!("{id:?} {} {};", tensor.shape, tensor.encoding.id()).as_bytes());
         if tensor.shape.rows() > 0 {
             tensor.data.read_rows(0..1, &mut bytes)?;
