@@ -160,7 +160,9 @@ impl Sampler {
     /// `Input` for a logit that is no number; `Request` where every token is forbidden; what `mask`
     /// says.
     pub fn choose(&mut self, logits: &[f32], mask: &mut dyn FnMut(&mut [f32]) -> Result<()>) -> Result<u32> {
-        if let Some(token) = logits.iter().position(|l| l.is_nan() || *l == f32::INFINITY) {
+        // A comparison that is false for what is no number, without a branch for each.
+        if !logits.iter().fold(true, |fine, l| fine & (*l < f32::INFINITY)) {
+            let token = logits.iter().position(|l| l.is_nan() || *l == f32::INFINITY).unwrap_or_default();
             return Err(Error::input(format!("the logit of token {token} is {}", logits.get(token).copied().unwrap_or_default())));
         }
         self.logits.clear();
@@ -215,8 +217,7 @@ impl Sampler {
             return best.map(|(token, logit)| Candidate { token: token as u32, logit, probability: 1.0 });
         }
         let candidates = &mut self.candidates;
-        candidates.fill(&self.logits);
-        top_k::apply(candidates, settings.top_k);
+        top_k::fill(candidates, &self.logits, settings.top_k);
         typical::apply(candidates, settings.typical_p);
         top_p::apply(candidates, settings.top_p);
         min_p::apply(candidates, settings.min_p);

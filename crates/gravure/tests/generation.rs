@@ -195,3 +195,44 @@ fn an_adapter_is_what_it_adds() {
     let alien = load(gguf(&[("general.architecture", Ok("gpt2")), ("general.type", Ok("adapter"))], &tensors));
     assert!(alien.to_string().contains("gpt2"), "{alien}");
 }
+
+/// Ten thousand replies that are stopped anywhere, in conversations that come and go: no position of the
+/// cache is lost, and no reply is another than it would have been.
+#[test]
+fn stopping_and_beginning_anew_leaks_nothing() {
+    use gravure_testing::tiny_model::{Options, write};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tiny");
+    write("llama", &Options::default(), &path).unwrap();
+    let generator = generator(&path, |options| options.positions = 192);
+    let ask = |count| GenerateRequest { max_tokens: Some(count), ..GenerateRequest::new(Prompt::Text("the king".into())) };
+    let expected = greedy(&generator, "the king", 170);
+    assert_eq!(expected.len(), 170, "three pages of 64 positions are filled");
+    let mut state = 1_u64;
+    let mut random = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    let mut open = vec![generator.conversation(Sampling::greedy()).unwrap()];
+    let mut stopped = 0;
+    for _ in 0..10_000 {
+        match random(10) {
+            0 if open.len() < 3 => open.push(generator.conversation(Sampling::greedy()).unwrap()),
+            1 if open.len() > 1 => drop(open.swap_remove(random(open.len() as u64) as usize)),
+            _ => {
+                let index = random(open.len() as u64) as usize;
+                let left = AtomicUsize::new(random(60) as usize);
+                let cancelled = || left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |l| l.checked_sub(1)).is_err();
+                let count = 1 + random(4) as usize;
+                let reply = open[index].reply(&ask(count), &cancelled, &mut |_| Ok(())).unwrap();
+                assert!(expected.starts_with(&reply.tokens) && reply.tokens.len() <= count, "{reply:?}");
+                stopped += usize::from(reply.stop.reason == "cancelled");
+            }
+        }
+    }
+    assert!(stopped > 1000, "{stopped}");
+    drop(open);
+    // The whole cache is free again.
+    assert_eq!(greedy(&generator, "the king", 170), expected);
+}

@@ -88,3 +88,31 @@ fn renderings_are_those_of_transformers() {
     eprintln!("{agree} templates agree in all of their cases, {compared} renderings compared");
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
 }
+
+mod damaged {
+    use super::*;
+    use proptest::prelude::*;
+
+    const TEMPLATE: &str = "{%- macro show(m, n=2) -%}{{ m.role | upper ~ ':' ~ (m['content'] | trim)[:n] }}{%- endmacro -%}
+{% set ns = namespace(seen=0, names=[]) %}{% for message in messages if message.content is string %}
+  {%- set ns.seen = ns.seen + loop.index0 * 3 // 2 %}{% if loop.last and not loop.first %}{% break %}{% endif %}
+  {{- show(message, ns.seen) }}{{ message | tojson(indent=2) }}{{ '%05.2f' | format(ns.seen) }}{% generation %}{{ eos_token }}{% endgeneration %}
+{% endfor %}{{ messages | map(attribute='role') | join(', ') | replace('s', 'é') }}{{ strftime_now('%d %b') }}
+{{ messages[0].content.split(' ')[-1].strip().startswith('x') }}{{ range(3) | list | sum }}{{ {'a': 1}.items() | list }}";
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1500))]
+
+        #[test]
+        fn damaged_templates_are_errors_or_texts(at in 0..TEMPLATE.len(), length in 0usize..9, with in "[ -~é\n]{0,5}") {
+            let end = (at + length).min(TEMPLATE.len());
+            let (Some(before), Some(after)) = (TEMPLATE.get(..at), TEMPLATE.get(end..)) else { return Ok(()) };
+            let source = [before, &with, after].concat();
+            let messages = serde_json::json!([{"role": "system", "content": "one two"}, {"role": "user", "content": " é x "}]);
+            if let Ok(renderer) = ChatRenderer::new(&source) {
+                let input = ChatInput { messages: &messages, tools: None, add_generation_prompt: true, bos_token: None, eos_token: Some("</s>"), variables: &Map::new(), now: 0 };
+                let _ = renderer.render(&input);
+            }
+        }
+    }
+}

@@ -150,3 +150,48 @@ fn what_is_no_grammar_is_a_request_that_cannot_be_meant() {
     let laughs = format!("root ::= r0\n{laughs}r60 ::= \"ha\"");
     let _ = grammars.compile(&GrammarSource::Gbnf(laughs));
 }
+
+mod damaged {
+    use super::*;
+    use proptest::prelude::*;
+
+    const GBNF: &str = "root ::= item (\",\" ws item){0,3} # list\nitem ::= [a-z]+ | \"(\" root \")\" | \"\\u00e9\" .?\nws ::= [ \\t]*";
+    const LARK: &str = "start: item (\",\" item)*\nitem: WORD | \"(\" start \")\"\nWORD: /[a-z]+(é|\\x41{2,3})/ & /.*a.*/\n%ignore / +/";
+    const REGEX: &str = "([a-z]+|\\d{2,4}(?:x|é)?)*[^\\n]$";
+    const SCHEMA: &str = r##"{"type": "object", "properties": {"a": {"type": ["string", "null"], "pattern": "^x+$", "minLength": 2},
+        "b": {"anyOf": [{"const": 3}, {"$ref": "#/$defs/c"}]}}, "$defs": {"c": {"type": "array", "items": {"type": "number", "multipleOf": 0.5}}}}"##;
+
+    fn changed(text: &str, at: usize, length: usize, with: &str) -> Option<String> {
+        let at = at % text.len();
+        let end = (at + length).min(text.len());
+        Some([text.get(..at)?, with, text.get(end..)?].concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        #[test]
+        fn damaged_grammars_are_errors_or_grammars(at in any::<usize>(), length in 0usize..6, with in "[ -~é]{0,4}", kind in 0..4) {
+            let (_, grammars) = bundled();
+            let original = [GBNF, LARK, REGEX, SCHEMA][kind as usize];
+            let Some(text) = changed(original, at, length, &with) else { return Ok(()) };
+            let source = match kind {
+                0 => GrammarSource::Gbnf(text),
+                1 => GrammarSource::Lark(text),
+                2 => GrammarSource::Regex(text),
+                _ => match serde_json::from_str(&text) {
+                    Ok(schema) => GrammarSource::JsonSchema(schema),
+                    Err(_) => return Ok(()),
+                },
+            };
+            if let Ok(mut grammar) = grammars.compile(&source) {
+                let mut logits = vec![0.0; 4096];
+                if grammar.mask(&mut logits).is_ok()
+                    && let Some(token) = logits.iter().position(|l| *l == 0.0)
+                {
+                    prop_assert!(grammar.accept(token as u32).is_ok());
+                }
+            }
+        }
+    }
+}

@@ -28,6 +28,28 @@ impl Candidates {
         self.ordered = 0;
     }
 
+    /// The `count` most likely tokens, in order: one pass over the logits, of which few are looked at twice.
+    pub(crate) fn fill_largest(&mut self, logits: &[f32], count: usize) {
+        self.list.clear();
+        self.ordered = 0;
+        let enough = count.saturating_mul(2);
+        let mut floor = f32::NEG_INFINITY;
+        for (token, logit) in logits.iter().enumerate() {
+            // One that equals the floor has a higher id than those that are there.
+            if *logit > floor {
+                self.list.push(Candidate { token: token as u32, logit: *logit, probability: 0.0 });
+                if self.list.len() == enough {
+                    self.order(count);
+                    self.keep_first(count);
+                    floor = self.list.last().map_or(floor, |c| c.logit);
+                    self.ordered = 0;
+                }
+            }
+        }
+        self.order(count);
+        self.keep_first(count);
+    }
+
     /// Puts the first `count` in order.
     pub(crate) fn order(&mut self, count: usize) {
         let count = count.min(self.list.len());
