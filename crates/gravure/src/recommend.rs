@@ -245,6 +245,10 @@ fn consider(place: &Place<'_>, catalogue: &Catalogue<'_>, deployment: &Deploymen
         one.refused = Some(format!("{} does not serve models of this kind", profile.name));
         return Ok((one, None));
     }
+    if let Some(gap) = profile.registered.as_deref().map(|id| catalogue.gap(id)).transpose()?.flatten() {
+        one.refused = Some(gap);
+        return Ok((one, None));
+    }
     let rungs: Vec<&Candidate> = one.candidates.iter().filter(|c| c.rung.is_some()).collect();
     let fits: Vec<&Candidate> = rungs.iter().copied().filter(|c| c.misses.is_empty()).collect();
     let fast = |c: &&Candidate| c.accelerated_share.is_none_or(|share| share >= MOSTLY);

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use gravure::engine::{LoadOptions, load};
 use gravure::{
     Measuring, ModelKind, PlanSource, QuantizeRequest, Quiet, RecommendRequest, Recommendation, Target, find_target, mixtures, quantize,
     recommend, targets,
@@ -46,12 +47,15 @@ fn exact_sizes_are_those_of_the_written_files() {
 #[test]
 fn the_cache_holds_keys_and_values_of_every_layer() {
     let folder = tempfile::tempdir().unwrap();
-    // Layers x heads of keys and values x (length of a key + of a value) x two bytes, by hand.
+    // Layers x heads of keys and values x (length of a key + of a value) x two bytes, by hand; and what the
+    // engine allocates.
     for (design, each) in [("llama", 2 * 2 * (16 + 16) * 2), ("qwen3", 2 * 2 * (32 + 32) * 2), ("gpt2", 2 * 4 * (16 + 16) * 2)] {
         let model = folder.path().join(design);
         tiny_model::write(design, &Options::default(), &model).unwrap();
         let answer = ask(&model, "x86-avx2", |r| r.context = Some(64));
         assert_eq!(answer.cache_bytes, 64 * each, "{design}");
+        let engine = load(&LoadOptions { threads: 1, positions: 64, ..LoadOptions::new(&model) }, &Quiet).unwrap();
+        assert_eq!(engine.loaded.facts().cache_bytes_per_position, each, "{design}");
     }
 }
 
@@ -123,7 +127,7 @@ fn a_quantized_source_is_left_as_it_is() {
     let answer = ask(&path, "raspberry-pi-5", |_| {});
     let chosen = answer.choice.unwrap().candidate;
     assert_eq!((chosen.precision.as_str(), chosen.file_bytes), ("copy", std::fs::metadata(&path).unwrap().len()));
-    assert!(answer.notes.iter().any(|n| n.contains("quantized already")), "{:?}", answer.notes);
+    assert!(answer.notes.iter().any(|n| n.contains("quantized already") && n.contains("of 36 mixtures")), "{:?}", answer.notes);
 }
 
 #[test]

@@ -16,6 +16,7 @@ fn encodings_ladders_and_operations_are_registered() {
             assert_eq!(mixture.id, id, "{}: an alias on the ladder", profile.id);
             assert!(mixture.base.is_some_and(|base| profile.encodings.iter().any(|e| e == base)), "{}: {id} is not read", profile.id);
         }
+        assert!(profile.registered.as_deref().is_none_or(|id| catalog.runtime(id).is_ok()), "{}: not registered", profile.id);
         for backend in &profile.backends {
             for fallback in &backend.fallback_ops {
                 let there = gravure_ops::OPS.iter().any(|op| op.id() == fallback.op);

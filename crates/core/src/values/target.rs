@@ -240,6 +240,9 @@ pub struct RuntimeProfile {
     pub doc: String,
     /// Id of the format that it reads.
     pub format: String,
+    /// Id of the runtime in this build's registry, where it is one of them: what it cannot execute is then known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registered: Option<String>,
     /// Kinds of models that it serves.
     pub kinds: Vec<ModelKind>,
     /// Encoding ids that it reads.

@@ -12,9 +12,9 @@ use gravure_planner::roofline::{Placement, Prediction, Use, Workload};
 use serde::Serialize;
 
 use super::{RecommendRequest, cache_number};
-use crate::catalog;
 use crate::quantize::threads;
 use crate::sizing::{Sized, Sizing};
+use crate::{catalog, translate};
 
 /// Bits from which on weights count as floats.
 const FLOAT_BITS: f64 = 16.0;
@@ -318,6 +318,16 @@ impl<'a> Catalogue<'a> {
         Ok(all)
     }
 
+    /// What the registered runtime `id` cannot execute of the model, in words; `None` where it can execute it all.
+    pub(super) fn gap(&self, id: &str) -> Result<Option<String>> {
+        let runtime = catalog().runtime(id)?;
+        let model = translate::to_graph(&self.sizing.source, catalog(), gravure_formats::neutral_name);
+        Ok(match model {
+            Ok(model) => runtime.gaps(&model).first().map(|gap| format!("cannot execute {}: {}", gap.subject, gap.text)),
+            Err(error) => Some(error.message().to_owned()),
+        })
+    }
+
     /// Operations of the model's graph.
     pub(super) fn operations(&self) -> BTreeSet<String> {
         let model = &self.sizing.neutral;
@@ -333,7 +343,9 @@ impl<'a> Catalogue<'a> {
             let failed: Vec<_> = mixtures.iter().filter_map(|(m, sized)| Some((m.id, sized.as_ref().err()?))).collect();
             if let Some((_, first)) = failed.first() {
                 let ids: Vec<_> = failed.iter().map(|(id, _)| *id).collect();
-                notes.push(format!("{format}: no plan for {}: {}", ids.join(", "), first.message()));
+                let few = ids.len() <= 8;
+                let which = if few { ids.join(", ") } else { format!("{} of {} mixtures", ids.len(), mixtures.len()) };
+                notes.push(format!("{format}: no plan for {which}: {}", first.message()));
             }
         }
         notes
