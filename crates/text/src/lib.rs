@@ -1,7 +1,8 @@
 //! Text to tokens and back.
 //!
 //! Tokenizers of every kind that language models use, read from Hugging Face folders and GGUF
-//! vocabularies into one compact value, [`Tokenizer`].
+//! vocabularies into one compact value, [`Tokenizer`]. [Chat templates](chat) make texts of messages,
+//! [grammars](grammar) say which texts may be generated.
 #![forbid(unsafe_code)]
 
 mod added;

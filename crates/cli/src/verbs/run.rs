@@ -1,5 +1,6 @@
 //! `gravure run MODEL -p TEXT`, and chat where there is no prompt. Options are spelled as llama.cpp's.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -245,6 +246,7 @@ pub(crate) fn stream(
 ) -> Result<Generated> {
     let shown = !printer.json;
     let mut out = std::io::stdout().lock();
+    let terminal = out.is_terminal();
     let mut ends_line = true;
     let result = reply(&mut |event| {
         if let GenerateEvent::Text(text) = event
@@ -252,7 +254,8 @@ pub(crate) fn stream(
         {
             ends_line = text.ends_with('\n');
             // A reader that went away wants no more.
-            let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+            let harmless = if terminal { without_controls(text) } else { Cow::Borrowed(text) };
+            let written = out.write_all(harmless.as_bytes()).and_then(|()| out.flush());
             written.map_err(|_| Error::new(ErrorKind::Interrupted, "nobody reads the reply"))?;
         }
         if let GenerateEvent::Shifted(tokens) = event {
@@ -264,6 +267,12 @@ pub(crate) fn stream(
         let _ = writeln!(out);
     }
     result
+}
+
+/// A terminal obeys control characters, and a model may have learnt any.
+fn without_controls(text: &str) -> Cow<'_, str> {
+    let harmful = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if text.contains(harmful) { text.replace(harmful, "\u{fffd}").into() } else { text.into() }
 }
 
 /// Says how a reply went.
@@ -408,4 +417,15 @@ fn read(path: &Path, what: &str) -> Result<String> {
         std::io::ErrorKind::InvalidData => Error::input("the file is not UTF-8").in_file(path),
         _ => Error::io(what, path, e),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_told_nothing_but_text() {
+        assert_eq!(without_controls("a\n\tb é"), "a\n\tb é");
+        assert_eq!(without_controls("a\u{1b}[2Jb\r\u{7}\u{9b}c"), "a\u{fffd}[2Jb\u{fffd}\u{fffd}\u{fffd}c");
+    }
 }
