@@ -13,6 +13,7 @@ mod inputs;
 mod linear;
 mod matrix;
 mod norms;
+mod packed;
 mod parallel;
 mod pool;
 mod rope;

@@ -8,6 +8,9 @@ use crate::{Inputs, Matrix, Pool, SharedRows};
 /// Rows of a matrix that one task multiplies.
 const TASK_ROWS: usize = 64;
 
+/// Bytes of an encoded matrix that one task takes at least: some microseconds of reading.
+const TASK_BYTES: usize = 64 << 10;
+
 /// `out[i, j] = inputs[i] . matrix[j] + bias[j]`; `out` has a row of `matrix.rows()` values for each row
 /// of the inputs.
 ///
@@ -20,6 +23,21 @@ pub fn linear(pool: &Pool, matrix: &Matrix, inputs: &mut Inputs<'_>, _phase: Pha
         return Err(Error::bug(format!("a product of shapes that do not fit: {shapes}")));
     }
     let out = SharedRows::new(out, outputs);
+    if let Some((product, data)) = matrix.product() {
+        if rows == 0 || outputs == 0 {
+            return Ok(());
+        }
+        inputs.round(pool, product.offset());
+        let inputs = &*inputs;
+        let unit = matrix.row_bytes() * product.task_rows();
+        let units = (TASK_BYTES / unit).max(1);
+        pool.run(data.len().div_ceil(unit * units), &|task| {
+            let range = task * unit * units..((task + 1) * unit * units).min(data.len());
+            // SAFETY: each task writes the columns of its own rows.
+            unsafe { product.multiply(&data[range], task * units * product.task_rows(), inputs, bias, &out) };
+        });
+        return Ok(());
+    }
     pool.run(outputs.div_ceil(TASK_ROWS), &|task| {
         let mut weights = vec![0.0; matrix.columns()];
         let range = task * TASK_ROWS..((task + 1) * TASK_ROWS).min(outputs);

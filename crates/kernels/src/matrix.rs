@@ -6,6 +6,8 @@ use gravure_base::{Error, Result};
 use gravure_core::Encoding;
 use gravure_simd::Isa;
 
+use crate::packed::{self, Product};
+
 /// How activations meet a matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
@@ -46,7 +48,9 @@ pub struct Matrix {
     rows: usize,
     columns: usize,
     row_bytes: usize,
+    /// Rows one after the other, or groups of rows as `product` wants them, the last filled up with zeros.
     data: Vec<u8>,
+    product: Option<Box<dyn Product>>,
 }
 
 /// Rows that are read at once.
@@ -58,13 +62,22 @@ impl Matrix {
     /// # Errors
     /// Those of the source; `Unsupported` where rows are no whole blocks; `Input` for weights that
     /// are no numbers.
-    pub fn load(source: MatrixSource<'_>, _isa: Isa, _precision: Precision) -> Result<Self> {
+    pub fn load(source: MatrixSource<'_>, isa: Isa, precision: Precision) -> Result<Self> {
         let too_large = || Error::limit("the matrix does not fit in memory");
         let row_bytes = source.encoding.row_bytes(source.columns as u64)?;
-        let total = row_bytes.checked_mul(source.rows as u64).ok_or_else(too_large)?;
+        let product = match precision {
+            Precision::Fast if row_bytes > 0 => packed::find(source.encoding.id(), isa),
+            _ => None,
+        };
+        let side_by_side = product.as_ref().map_or(1, |product| product.rows());
+        let padded = source.rows.checked_next_multiple_of(side_by_side).ok_or_else(too_large)?;
+        let total = row_bytes.checked_mul(padded as u64).ok_or_else(too_large)?;
+        let total = usize::try_from(total).map_err(|_| too_large())?;
         let mut data = Vec::new();
-        data.try_reserve_exact(usize::try_from(total).map_err(|_| too_large())?).map_err(|_| too_large())?;
-        let (rows, step) = (source.rows as u64, (CHUNK / row_bytes.max(1)).max(1));
+        data.try_reserve_exact(total).map_err(|_| too_large())?;
+        let row_length = usize::try_from(row_bytes).map_err(|_| too_large())?;
+        let rows = source.rows as u64;
+        let step = (CHUNK / row_bytes.max(1)).max(1).next_multiple_of(side_by_side as u64);
         let mut chunk = Vec::new();
         let mut start = 0;
         while start < rows {
@@ -74,7 +87,18 @@ impl Matrix {
                 return Err(Error::bug(format!("{} bytes of {} rows of {row_bytes}", chunk.len(), end - start)));
             }
             source.encoding.validate(&chunk)?;
-            data.extend_from_slice(&chunk);
+            match &product {
+                None => data.extend_from_slice(&chunk),
+                Some(product) => {
+                    for rows in chunk.chunks(row_length * side_by_side) {
+                        let first = data.len();
+                        data.resize(first + row_length * side_by_side, 0);
+                        for (lane, row) in rows.chunks_exact(row_length).enumerate() {
+                            product.pack(row, lane, &mut data[first..]);
+                        }
+                    }
+                }
+            }
             start = end;
         }
         Ok(Self {
@@ -82,9 +106,20 @@ impl Matrix {
             encoding: source.encoding,
             rows: source.rows,
             columns: source.columns,
-            row_bytes: usize::try_from(row_bytes).map_err(|_| too_large())?,
+            row_bytes: row_length,
             data,
+            product,
         })
+    }
+
+    /// The kernel and the groups of rows that it takes, where there is one.
+    pub(crate) fn product(&self) -> Option<(&dyn Product, &[u8])> {
+        self.product.as_deref().map(|product| (product, &self.data[..]))
+    }
+
+    /// Bytes of an encoded row.
+    pub(crate) fn row_bytes(&self) -> usize {
+        self.row_bytes
     }
 
     /// Name for messages.
@@ -114,7 +149,7 @@ impl Matrix {
 
     /// Name of the kernel that multiplies it, for people.
     pub fn kernel(&self) -> &'static str {
-        "decoded"
+        self.product.as_ref().map_or("decoded", |product| product.name())
     }
 
     /// Decodes one row.
@@ -122,10 +157,16 @@ impl Matrix {
     /// # Errors
     /// `Request` where there is no such row, or `out` is not a row long.
     pub fn decode_row(&self, row: usize, out: &mut [f32]) -> Result<()> {
-        let bytes = row.checked_mul(self.row_bytes).and_then(|start| self.data.get(start..start + self.row_bytes));
-        match bytes {
-            Some(bytes) if row < self.rows && out.len() == self.columns => self.encoding.decode(bytes, out),
-            _ => Err(Error::request(format!("row {row} of {}", self.rows)).at_item(&*self.name)),
+        if row >= self.rows || out.len() != self.columns {
+            return Err(Error::request(format!("row {row} of {}", self.rows)).at_item(&*self.name));
         }
+        let Some(product) = &self.product else {
+            return self.encoding.decode(&self.data[row * self.row_bytes..(row + 1) * self.row_bytes], out);
+        };
+        let (group, lane) = (row / product.rows(), row % product.rows());
+        let length = self.row_bytes * product.rows();
+        let mut bytes = vec![0; self.row_bytes];
+        product.unpack(&self.data[group * length..(group + 1) * length], lane, &mut bytes);
+        self.encoding.decode(&bytes, out)
     }
 }

@@ -40,4 +40,4 @@ macro_rules! operations {
         }
     )*};
 }
-use operations;
+pub(crate) use operations;

@@ -47,6 +47,7 @@ pub mod arch;
 mod dispatch;
 mod lanes;
 pub mod math;
+pub mod rows;
 mod token;
 
 pub use dispatch::Isa;
