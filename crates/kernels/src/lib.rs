@@ -8,15 +8,23 @@
 
 mod attention;
 mod cache;
+mod dispatch;
 mod elementwise;
+#[allow(clippy::needless_range_loop, reason = "numbered loops over arrays of registers unroll, iterators may not")]
+mod floats;
+mod form;
+mod forms;
 mod inputs;
+#[allow(clippy::needless_range_loop, reason = "numbered loops over arrays of registers unroll, iterators may not")]
+mod integer;
+mod lanes;
 mod linear;
 mod matrix;
 mod norms;
-mod packed;
 mod parallel;
 mod pool;
 mod rope;
+mod rounded;
 mod shared;
 
 pub use attention::{AttentionRows, AttentionShape, attention};

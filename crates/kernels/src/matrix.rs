@@ -6,7 +6,12 @@ use gravure_base::{Error, Result};
 use gravure_core::Encoding;
 use gravure_simd::Isa;
 
-use crate::packed::{self, Product};
+use crate::dispatch::Level;
+use crate::floats::{Floats, Kept};
+use crate::form::Form;
+use crate::forms::{self, Visitor};
+use crate::integer::{Integer, Packed};
+use crate::lanes::ROWS;
 
 /// How activations meet a matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,79 +52,71 @@ pub struct Matrix {
     encoding: &'static dyn Encoding,
     rows: usize,
     columns: usize,
-    row_bytes: usize,
-    /// Rows one after the other, or groups of rows as `product` wants them, the last filled up with zeros.
-    data: Vec<u8>,
-    product: Option<Box<dyn Product>>,
+    level: Level,
+    pub(crate) weights: Weights,
 }
 
-/// Rows that are read at once.
-const CHUNK: u64 = 4 << 20;
+/// Weights as a kernel wants them.
+#[derive(Debug)]
+pub(crate) enum Weights {
+    Integer(Box<dyn Integer>),
+    Floats(Floats),
+}
+
+/// Bytes that are read at once.
+const CHUNK: u64 = 8 << 20;
+/// Threads that put weights in order: as many as the machine has, within reason.
+const MOST_THREADS: usize = 16;
+
+/// Makes an empty matrix of a form.
+struct Empty {
+    rows: usize,
+    columns: usize,
+}
+
+impl Visitor for Empty {
+    type Output = Option<Result<Box<dyn Integer>>>;
+
+    fn visit<F: Form>(self) -> Self::Output {
+        Packed::<F>::new(self.rows, self.columns).map(|packed| packed.map(|p| Box::new(p) as Box<dyn Integer>))
+    }
+}
 
 impl Matrix {
     /// Reads all rows and lays them out for the best kernel of this encoding on `isa`.
     ///
     /// # Errors
     /// Those of the source; `Unsupported` where rows are no whole blocks; `Input` for weights that
-    /// are no numbers.
+    /// are no numbers, with the range of rows; `Limit` where memory does not suffice.
     pub fn load(source: MatrixSource<'_>, isa: Isa, precision: Precision) -> Result<Self> {
-        let too_large = || Error::limit("the matrix does not fit in memory");
-        let row_bytes = source.encoding.row_bytes(source.columns as u64)?;
-        let product = match precision {
-            Precision::Fast if row_bytes > 0 => packed::find(source.encoding.id(), isa),
-            _ => None,
+        let MatrixSource { name, encoding, rows, columns, read } = source;
+        let row_bytes = usize::try_from(encoding.row_bytes(columns as u64)?).map_err(|_| Error::limit("a row does not fit in memory"))?;
+        let form = match precision {
+            Precision::Fast => forms::visit(encoding.id(), Empty { rows, columns }).flatten().transpose()?,
+            Precision::F32 => None,
         };
-        let side_by_side = product.as_ref().map_or(1, |product| product.rows());
-        let padded = source.rows.checked_next_multiple_of(side_by_side).ok_or_else(too_large)?;
-        let total = row_bytes.checked_mul(padded as u64).ok_or_else(too_large)?;
-        let total = usize::try_from(total).map_err(|_| too_large())?;
-        let mut data = Vec::new();
-        data.try_reserve_exact(total).map_err(|_| too_large())?;
-        let row_length = usize::try_from(row_bytes).map_err(|_| too_large())?;
-        let rows = source.rows as u64;
-        let step = (CHUNK / row_bytes.max(1)).max(1).next_multiple_of(side_by_side as u64);
+        let mut weights = match form {
+            Some(integer) => Weights::Integer(integer),
+            None => Weights::Floats(Floats::new(rows, columns, encoding, row_bytes)?),
+        };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
+        let step = (CHUNK / row_bytes.max(1) as u64).max(1).next_multiple_of(ROWS as u64);
         let mut chunk = Vec::new();
         let mut start = 0;
-        while start < rows {
-            let end = (start + step).min(rows);
-            (source.read)(start..end, &mut chunk)?;
-            if chunk.len() as u64 != row_bytes * (end - start) {
+        while start < rows as u64 {
+            let end = (start + step).min(rows as u64);
+            read(start..end, &mut chunk)?;
+            if chunk.len() as u64 != row_bytes as u64 * (end - start) {
                 return Err(Error::bug(format!("{} bytes of {} rows of {row_bytes}", chunk.len(), end - start)));
             }
-            source.encoding.validate(&chunk)?;
-            match &product {
-                None => data.extend_from_slice(&chunk),
-                Some(product) => {
-                    for rows in chunk.chunks(row_length * side_by_side) {
-                        let first = data.len();
-                        data.resize(first + row_length * side_by_side, 0);
-                        for (lane, row) in rows.chunks_exact(row_length).enumerate() {
-                            product.pack(row, lane, &mut data[first..]);
-                        }
-                    }
-                }
+            encoding.validate(&chunk).map_err(|e| e.at_item(format!("rows {start} to {end} of {name}")))?;
+            match &mut weights {
+                Weights::Integer(integer) => integer.append(&chunk, threads)?,
+                Weights::Floats(floats) => floats.append(&chunk),
             }
             start = end;
         }
-        Ok(Self {
-            name: source.name.to_owned(),
-            encoding: source.encoding,
-            rows: source.rows,
-            columns: source.columns,
-            row_bytes: row_length,
-            data,
-            product,
-        })
-    }
-
-    /// The kernel and the groups of rows that it takes, where there is one.
-    pub(crate) fn product(&self) -> Option<(&dyn Product, &[u8])> {
-        self.product.as_deref().map(|product| (product, &self.data[..]))
-    }
-
-    /// Bytes of an encoded row.
-    pub(crate) fn row_bytes(&self) -> usize {
-        self.row_bytes
+        Ok(Self { name: name.to_owned(), encoding, rows, columns, level: Level::of(isa), weights })
     }
 
     /// Name for messages.
@@ -144,12 +141,25 @@ impl Matrix {
 
     /// Bytes in memory.
     pub fn bytes(&self) -> u64 {
-        self.data.len() as u64
+        match &self.weights {
+            Weights::Integer(integer) => integer.bytes(),
+            Weights::Floats(floats) => floats.bytes(),
+        }
     }
 
-    /// Name of the kernel that multiplies it, for people.
-    pub fn kernel(&self) -> &'static str {
-        self.product.as_ref().map_or("decoded", |product| product.name())
+    /// Instruction set of the kernels.
+    pub(crate) fn level(&self) -> Level {
+        self.level
+    }
+
+    /// Name of the kernel that multiplies it, for people: how activations meet it, and the instruction set.
+    pub fn kernel(&self) -> String {
+        let how = match &self.weights {
+            Weights::Integer(_) => "int8",
+            Weights::Floats(floats) if floats.kept() == Kept::Encoded => "decoded",
+            Weights::Floats(_) => "float",
+        };
+        format!("{how} {}", self.level.name())
     }
 
     /// Decodes one row.
@@ -160,13 +170,12 @@ impl Matrix {
         if row >= self.rows || out.len() != self.columns {
             return Err(Error::request(format!("row {row} of {}", self.rows)).at_item(&*self.name));
         }
-        let Some(product) = &self.product else {
-            return self.encoding.decode(&self.data[row * self.row_bytes..(row + 1) * self.row_bytes], out);
-        };
-        let (group, lane) = (row / product.rows(), row % product.rows());
-        let length = self.row_bytes * product.rows();
-        let mut bytes = vec![0; self.row_bytes];
-        product.unpack(&self.data[group * length..(group + 1) * length], lane, &mut bytes);
-        self.encoding.decode(&bytes, out)
+        match &self.weights {
+            Weights::Integer(integer) => {
+                integer.decode_row(row, out);
+                Ok(())
+            }
+            Weights::Floats(floats) => floats.decode_row(row, out),
+        }
     }
 }

@@ -40,4 +40,4 @@ macro_rules! operations {
         }
     )*};
 }
-pub(crate) use operations;
+use operations;

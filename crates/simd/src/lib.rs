@@ -47,7 +47,6 @@ pub mod arch;
 mod dispatch;
 mod lanes;
 pub mod math;
-pub mod rows;
 mod token;
 
 pub use dispatch::Isa;

@@ -1,0 +1,91 @@
+//! Which instruction set runs, and the functions compiled for it.
+
+use gravure_simd::Isa;
+
+use crate::lanes::Lanes;
+#[cfg(target_arch = "x86_64")]
+use crate::lanes::avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+use crate::lanes::avx512::Avx512;
+use crate::lanes::portable::Portable;
+
+/// An instruction set for integer products that this processor has: only detection makes one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Level(Set);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Set {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    Portable,
+}
+
+/// Work that is written once over [`Lanes`].
+pub(crate) trait Work {
+    /// Does it.
+    ///
+    /// # Safety
+    /// As for the functions of [`Lanes`]; what else must hold the work itself says.
+    unsafe fn run<L: Lanes>(self);
+}
+
+impl Level {
+    /// The best set for a processor on which `isa` was chosen.
+    pub(crate) fn of(isa: Isa) -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let fused = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
+            match isa {
+                Isa::Avx512(_) if fused && is_x86_feature_detected!("avx512vnni") => return Self(Set::Avx512),
+                Isa::Avx512(_) | Isa::Avx2(_) if fused => return Self(Set::Avx2),
+                _ => {}
+            }
+        }
+        let _ = isa;
+        Self(Set::Portable)
+    }
+
+    /// Its name, for people.
+    pub(crate) fn name(self) -> &'static str {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 => "avx512-vnni",
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => "avx2",
+            Set::Portable => "portable",
+        }
+    }
+
+    /// Does the work in a function compiled for this set.
+    ///
+    /// # Safety
+    /// What the work says; the processor has the set, since detection made this value.
+    pub(crate) unsafe fn run<W: Work>(self, work: W) {
+        // SAFETY: detection made this value; the rest is the caller's promise.
+        unsafe {
+            match self.0 {
+                #[cfg(target_arch = "x86_64")]
+                Set::Avx512 => avx512(work),
+                #[cfg(target_arch = "x86_64")]
+                Set::Avx2 => avx2(work),
+                Set::Portable => work.run::<Portable>(),
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+unsafe fn avx512<W: Work>(work: W) {
+    // SAFETY: the caller's promise.
+    unsafe { work.run::<Avx512>() }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn avx2<W: Work>(work: W) {
+    // SAFETY: the caller's promise.
+    unsafe { work.run::<Avx2>() }
+}

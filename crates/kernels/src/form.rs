@@ -1,0 +1,266 @@
+//! Encodings whose weights are small integers times scales, in the order in which kernels read them.
+//!
+//! Sixteen rows lie together, so that a lane of a vector is a row and nothing is summed across lanes. A
+//! block of 16 rows and [`Form::COLUMNS`] columns takes as many bytes as in its file, or few more:
+//!
+//! ```text
+//! d: 16 halves (or floats) | m: 16 halves, where there are minima
+//! scales of groups: 16 bytes a group | minima of groups: 16 bytes a group
+//! codes: planes of 8, 4, 2 and 1 bits in pieces of 64 bytes
+//! ```
+//! A piece of 64 bytes holds four columns of each row in a lane of four bytes, which is what the dot
+//! product of bytes wants; a plane of 4 bits holds two such steps in each piece, one in the low halves of
+//! the bytes and one in the high halves, and so on.
+//!
+//! `weight = d * scale * (code - OFFSET) - m * minimum`.
+
+use crate::lanes::{Lanes, ROWS};
+
+/// Bytes of a piece: a step of four columns in 16 rows.
+pub(crate) const PIECE: usize = 4 * ROWS;
+/// Most columns of a block.
+pub(crate) const MOST_COLUMNS: usize = 256;
+/// Most groups of a block.
+pub(crate) const MOST_GROUPS: usize = 16;
+
+/// How scales of groups are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scales {
+    /// There is one group.
+    None,
+    /// Signed bytes.
+    Signed,
+    /// Unsigned bytes, with unsigned minima behind them where there are any.
+    Unsigned,
+    /// Four bits of scale and four of minimum in a byte.
+    Halves,
+}
+
+/// The parts of one row of a block, as its encoding stores them.
+#[derive(Debug, Clone)]
+pub(crate) struct Parts {
+    /// Bits of the factor of scales: of a half, or of a float where [`Form::WIDE`].
+    pub(crate) d: u32,
+    /// Bits of the half that is the factor of minima.
+    pub(crate) m: u16,
+    /// Scales of groups.
+    pub(crate) scales: [u8; MOST_GROUPS],
+    /// Minima of groups.
+    pub(crate) minima: [u8; MOST_GROUPS],
+    /// Codes, one a column.
+    pub(crate) codes: [u8; MOST_COLUMNS],
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        Self { d: 0, m: 0, scales: [0; MOST_GROUPS], minima: [0; MOST_GROUPS], codes: [0; MOST_COLUMNS] }
+    }
+}
+
+/// One encoding.
+pub(crate) trait Form: Copy + Send + Sync + std::fmt::Debug + 'static {
+    /// Id of the encoding.
+    const ID: &'static str;
+    /// Columns of a block: 32, or 256.
+    const COLUMNS: usize;
+    /// Columns of a group: 16 or 32.
+    const GROUP: usize;
+    /// Bits of a code: 2, 3, 4, 5, 6 or 8.
+    const BITS: usize;
+    /// What is subtracted from codes.
+    const OFFSET: i32 = 0;
+    /// How scales of groups are stored.
+    const SCALES: Scales = Scales::None;
+    /// Whether there are minima.
+    const MINIMA: bool = false;
+    /// Whether `d` is a float of 32 bits.
+    const WIDE: bool = false;
+    /// Bytes that codes of four bits stand for.
+    const TABLE: Option<&'static [u8; 16]> = None;
+    /// Bytes of a row of a block in the encoding.
+    const ENCODED: usize;
+
+    /// Takes a row of a block apart.
+    fn split(row: &[u8], parts: &mut Parts);
+}
+
+/// What follows from a form's constants.
+pub(crate) struct Shape<F: Form>(std::marker::PhantomData<F>);
+
+impl<F: Form> Shape<F> {
+    pub(crate) const GROUPS: usize = F::COLUMNS / F::GROUP;
+    /// Steps of four columns in a group.
+    pub(crate) const STEPS: usize = F::GROUP / 4;
+    const ALL_STEPS: usize = F::COLUMNS / 4;
+    const D: usize = if F::WIDE { 4 * ROWS } else { 2 * ROWS };
+    const M_AT: usize = Self::D;
+    const SCALES_AT: usize = Self::D + if F::MINIMA { 2 * ROWS } else { 0 };
+    const SCALES: usize = if matches!(F::SCALES, Scales::None) { 0 } else { Self::GROUPS * ROWS };
+    const MINIMA_AT: usize = Self::SCALES_AT + Self::SCALES;
+    const MINIMA: usize = if matches!(F::SCALES, Scales::Unsigned) && F::MINIMA { Self::GROUPS * ROWS } else { 0 };
+    /// The plane of 8 or 4 bits, where there is one.
+    const WIDE_AT: usize = Self::MINIMA_AT + Self::MINIMA;
+    const WIDE: usize = match F::BITS {
+        8 => Self::ALL_STEPS * PIECE,
+        4..=6 => Self::ALL_STEPS * PIECE / 2,
+        _ => 0,
+    };
+    const TWO_AT: usize = Self::WIDE_AT + Self::WIDE;
+    const TWO: usize = if matches!(F::BITS, 2 | 3 | 6) { Self::ALL_STEPS * PIECE / 4 } else { 0 };
+    const ONE_AT: usize = Self::TWO_AT + Self::TWO;
+    const ONE: usize = if matches!(F::BITS, 3 | 5) { Self::ALL_STEPS * PIECE / 8 } else { 0 };
+    /// Bytes of 16 rows of a block.
+    pub(crate) const BYTES: usize = Self::ONE_AT + Self::ONE;
+
+    /// Steps that lie in neighbouring pieces before the next field of a piece begins, in a plane with
+    /// `fields` steps to a piece.
+    const fn run(fields: usize) -> usize {
+        let most = Self::ALL_STEPS / fields;
+        if most < Self::STEPS { most } else { Self::STEPS }
+    }
+
+    /// Piece and field of a step.
+    #[inline(always)]
+    const fn place(step: usize, fields: usize) -> (usize, usize) {
+        let run = Self::run(fields);
+        (step / (fields * run) * run + step % run, step / run % fields)
+    }
+
+    /// Puts 16 rows of a block in order. `out` is [`Self::BYTES`] long.
+    pub(crate) fn pack(rows: &[Parts; ROWS], out: &mut [u8]) {
+        out.fill(0);
+        for (lane, parts) in rows.iter().enumerate() {
+            if F::WIDE {
+                out[4 * lane..4 * lane + 4].copy_from_slice(&parts.d.to_le_bytes());
+            } else {
+                out[2 * lane..2 * lane + 2].copy_from_slice(&(parts.d as u16).to_le_bytes());
+            }
+            if F::MINIMA {
+                out[Self::M_AT + 2 * lane..Self::M_AT + 2 * lane + 2].copy_from_slice(&parts.m.to_le_bytes());
+            }
+            if Self::SCALES > 0 {
+                for group in 0..Self::GROUPS {
+                    out[Self::SCALES_AT + group * ROWS + lane] = parts.scales[group];
+                    if Self::MINIMA > 0 {
+                        out[Self::MINIMA_AT + group * ROWS + lane] = parts.minima[group];
+                    }
+                }
+            }
+            for (step, codes) in parts.codes[..F::COLUMNS].as_chunks::<4>().0.iter().enumerate() {
+                let codes = u32::from_le_bytes(*codes);
+                let mut put = |at: usize, fields: usize, bits: u32| {
+                    let (piece, field) = Self::place(step, fields);
+                    let at = at + piece * PIECE + 4 * lane;
+                    let bits = bits << (field * 8 / fields);
+                    for (byte, bits) in out[at..at + 4].iter_mut().zip(bits.to_le_bytes()) {
+                        *byte |= bits;
+                    }
+                };
+                match F::BITS {
+                    8 => put(Self::WIDE_AT, 1, codes),
+                    4..=6 => put(Self::WIDE_AT, 2, codes & 0x0f0f_0f0f),
+                    _ => put(Self::TWO_AT, 4, codes & 0x0303_0303),
+                }
+                match F::BITS {
+                    6 => put(Self::TWO_AT, 4, codes >> 4 & 0x0303_0303),
+                    5 => put(Self::ONE_AT, 8, codes >> 4 & 0x0101_0101),
+                    3 => put(Self::ONE_AT, 8, codes >> 2 & 0x0101_0101),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// The codes of a step of a group.
+    ///
+    /// # Safety
+    /// `block` is good for [`Self::BYTES`], group and step are within the block; see [`Lanes`].
+    #[inline(always)]
+    pub(crate) unsafe fn codes<L: Lanes>(block: *const u8, group: usize, step: usize) -> L::Int {
+        let step = group * Self::STEPS + step;
+        // SAFETY: places are within their planes, which are within the block.
+        unsafe {
+            let code = match F::BITS {
+                8 => L::load(block.add(Self::WIDE_AT + step * PIECE)),
+                4..=6 => field::<L>(block.add(Self::WIDE_AT), Self::place(step, 2), 4),
+                _ => field::<L>(block.add(Self::TWO_AT), Self::place(step, 4), 2),
+            };
+            match F::BITS {
+                6 => L::or(code, L::shl(field::<L>(block.add(Self::TWO_AT), Self::place(step, 4), 2), 4)),
+                5 => L::or(code, L::shl(field::<L>(block.add(Self::ONE_AT), Self::place(step, 8), 1), 4)),
+                3 => L::or(code, L::shl(field::<L>(block.add(Self::ONE_AT), Self::place(step, 8), 1), 2)),
+                _ => match F::TABLE {
+                    Some(table) => L::look_up(table.as_ptr(), code),
+                    None => code,
+                },
+            }
+        }
+    }
+
+    /// The factors of scales.
+    ///
+    /// # Safety
+    /// As [`Self::codes`].
+    #[inline(always)]
+    pub(crate) unsafe fn d<L: Lanes>(block: *const u8) -> L::Float {
+        // SAFETY: the caller's promise.
+        unsafe { if F::WIDE { L::float_load(block.cast()) } else { L::halves(block) } }
+    }
+
+    /// The factors of minima.
+    ///
+    /// # Safety
+    /// As [`Self::codes`]; there are minima.
+    #[inline(always)]
+    pub(crate) unsafe fn m<L: Lanes>(block: *const u8) -> L::Float {
+        // SAFETY: the caller's promise.
+        unsafe { L::halves(block.add(Self::M_AT)) }
+    }
+
+    /// The scales of a group, with their factors.
+    ///
+    /// # Safety
+    /// As [`Self::codes`].
+    #[inline(always)]
+    pub(crate) unsafe fn scales<L: Lanes>(block: *const u8, d: L::Float, group: usize) -> L::Float {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let at = block.add(Self::SCALES_AT + group * ROWS);
+            match F::SCALES {
+                Scales::None => d,
+                Scales::Signed => L::mul(d, L::signed(at)),
+                Scales::Unsigned => L::mul(d, L::unsigned(at)),
+                Scales::Halves => L::mul(d, L::low_halves(at)),
+            }
+        }
+    }
+
+    /// The minima of a group, with their factors.
+    ///
+    /// # Safety
+    /// As [`Self::codes`]; there are minima.
+    #[inline(always)]
+    pub(crate) unsafe fn minima<L: Lanes>(block: *const u8, m: L::Float, group: usize) -> L::Float {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match F::SCALES {
+                Scales::Unsigned => L::mul(m, L::unsigned(block.add(Self::MINIMA_AT + group * ROWS))),
+                Scales::Halves => L::mul(m, L::high_halves(block.add(Self::SCALES_AT + group * ROWS))),
+                Scales::None | Scales::Signed => m,
+            }
+        }
+    }
+}
+
+/// The bits of one step in a plane.
+///
+/// # Safety
+/// The piece is within the plane; see [`Lanes`].
+#[inline(always)]
+unsafe fn field<L: Lanes>(plane: *const u8, (piece, field): (usize, usize), bits: usize) -> L::Int {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let bytes = L::load(plane.add(piece * PIECE));
+        L::and(L::shr(bytes, (field * bits) as i32), ((1_u32 << bits) - 1) as u8)
+    }
+}

@@ -1,0 +1,26 @@
+//! `q2_k`: 2 bits, scales and minima of 4 bits for 16 weights in blocks of 256.
+
+use super::{short, two_bits};
+use crate::form::{Form, Parts, Scales};
+
+/// See the module's page.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Q2K;
+
+impl Form for Q2K {
+    const ID: &'static str = "q2_k";
+    const COLUMNS: usize = 256;
+    const GROUP: usize = 16;
+    const BITS: usize = 2;
+    const SCALES: Scales = Scales::Halves;
+    const MINIMA: bool = true;
+    const ENCODED: usize = 84;
+
+    #[inline(always)]
+    fn split(row: &[u8], parts: &mut Parts) {
+        parts.scales.copy_from_slice(&row[..16]);
+        two_bits(&row[16..80], &mut parts.codes);
+        parts.d = short(row, 80).into();
+        parts.m = short(row, 82);
+    }
+}

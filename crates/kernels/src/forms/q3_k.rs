@@ -1,0 +1,35 @@
+//! `q3_k`: 3 bits and signed scales of 6 bits for 16 weights in blocks of 256.
+
+use super::{short, two_bits};
+use crate::form::{Form, Parts, Scales};
+
+/// See the module's page.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Q3K;
+
+impl Form for Q3K {
+    const ID: &'static str = "q3_k";
+    const COLUMNS: usize = 256;
+    const GROUP: usize = 16;
+    const BITS: usize = 3;
+    const OFFSET: i32 = 4;
+    const SCALES: Scales = Scales::Signed;
+    const ENCODED: usize = 110;
+
+    #[inline(always)]
+    fn split(row: &[u8], parts: &mut Parts) {
+        two_bits(&row[32..96], &mut parts.codes);
+        for (k, codes) in parts.codes.chunks_exact_mut(32).enumerate() {
+            for (code, bits) in codes.iter_mut().zip(&row[..32]) {
+                *code |= (bits >> k & 1) << 2;
+            }
+        }
+        let bytes = &row[96..108];
+        for j in 0..16 {
+            let low = bytes[j % 8] >> (4 * (j / 8)) & 15;
+            let high = bytes[8 + j % 4] >> (2 * (j / 4)) & 3;
+            parts.scales[j] = (low | high << 4).wrapping_sub(32);
+        }
+        parts.d = short(row, 108).into();
+    }
+}

@@ -1,0 +1,530 @@
+//! Products of rounded activations with encoded weights, in integers.
+//!
+//! Sixteen rows of a matrix are the lanes. Of one row of activations
+//!
+//! ```text
+//! group:  sums of codes begin at -offset * sum of activations, then a dot product for every four columns
+//!         as floats times the group's scale (and minus its minimum times the sum)
+//! block:  times the activations' scale, added to the result
+//! ```
+//! in the order of the columns. Few rows of activations read the codes out of the planes as they go; many
+//! have them laid out in bytes first, for [`TILE_COLUMNS`] columns of 32 rows at a time. Both do the same
+//! operations in the same order: a result does not depend on how many rows there are.
+
+use std::marker::PhantomData;
+
+use gravure_base::{Error, Result};
+
+use crate::dispatch::{Level, Work};
+use crate::form::{Form, PIECE, Parts, Shape};
+use crate::lanes::portable::Portable;
+use crate::lanes::{Lanes, ROWS};
+use crate::rounded::{Groups, Rounded};
+use crate::{Pool, SharedRows};
+
+/// Columns that are laid out at a time: 32 rows of them fit in the first-level cache.
+const TILE_COLUMNS: usize = 512;
+/// Groups of rows in a tile.
+const TILE_GROUPS: usize = 2;
+/// Rows of activations that are computed together with a tile: results of so many in two groups of rows
+/// fill the registers.
+const TILE_WIDTH: usize = 6;
+/// From so many rows of activations on, codes are laid out first.
+const TILE_FROM: usize = 8;
+/// Rows of activations that are computed together without.
+const DIRECT_WIDTH: usize = 4;
+
+/// A matrix in a form.
+#[derive(Debug)]
+pub(crate) struct Packed<F: Form> {
+    rows: usize,
+    columns: usize,
+    /// Blocks of 16 rows, by groups of rows, then by columns.
+    data: Vec<u8>,
+    form: PhantomData<F>,
+}
+
+/// Where one row of activations lies.
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    codes: *const i8,
+    scales: *const f32,
+    starts: *const i32,
+    negated: *const f32,
+}
+
+impl Row {
+    /// The same from `columns` on, which is a multiple of the block and of the group.
+    #[inline(always)]
+    unsafe fn from<F: Form>(self, columns: usize) -> Self {
+        let block = if Shape::<F>::GROUPS == 1 { F::GROUP } else { F::COLUMNS };
+        // SAFETY: within the row by the caller's promise; lists that are empty are not read.
+        Self {
+            codes: self.codes.wrapping_add(columns),
+            scales: self.scales.wrapping_add(columns / block),
+            starts: self.starts.wrapping_add(columns / F::GROUP),
+            negated: self.negated.wrapping_add(columns / F::GROUP),
+        }
+    }
+
+    /// Four codes.
+    #[inline(always)]
+    unsafe fn step(self, column: usize) -> *const i32 {
+        self.codes.wrapping_add(column).cast()
+    }
+}
+
+/// Where sums of codes begin.
+#[inline(always)]
+unsafe fn start<L: Lanes, F: Form>(row: Row, group: usize) -> L::Int {
+    // SAFETY: the list has an entry for every group where there is an offset.
+    unsafe { if F::OFFSET == 0 { L::zero() } else { L::every(row.starts.add(group)) } }
+}
+
+/// 16 rows by `T` rows of activations, codes read as they are needed.
+#[inline(always)]
+unsafe fn direct<L: Lanes, F: Form, const T: usize>(mut block: *const u8, blocks: usize, rows: [Row; T]) -> [L::Float; T] {
+    // SAFETY: the group of rows has so many blocks and each row of activations as many columns.
+    unsafe {
+        let mut out = [L::float_zero(); T];
+        for index in 0..blocks {
+            let d = Shape::<F>::d::<L>(block);
+            if Shape::<F>::GROUPS == 1 {
+                let mut sums = [L::zero(); T];
+                for t in 0..T {
+                    sums[t] = start::<L, F>(rows[t], index);
+                }
+                for step in 0..Shape::<F>::STEPS {
+                    let codes = Shape::<F>::codes::<L>(block, 0, step);
+                    for t in 0..T {
+                        sums[t] = L::dot(sums[t], codes, L::every(rows[t].step(index * F::COLUMNS + 4 * step)));
+                    }
+                }
+                for t in 0..T {
+                    let scale = L::mul(d, L::float_every(rows[t].scales.add(index)));
+                    out[t] = L::fma(L::float(sums[t]), scale, out[t]);
+                    if F::MINIMA {
+                        out[t] = L::fma(Shape::<F>::m::<L>(block), L::float_every(rows[t].negated.add(index)), out[t]);
+                    }
+                }
+            } else {
+                let mut inner = [L::float_zero(); T];
+                let m = if F::MINIMA { Shape::<F>::m::<L>(block) } else { d };
+                for group in 0..Shape::<F>::GROUPS {
+                    let place = index * Shape::<F>::GROUPS + group;
+                    let mut sums = [L::zero(); T];
+                    for t in 0..T {
+                        sums[t] = start::<L, F>(rows[t], place);
+                    }
+                    for step in 0..Shape::<F>::STEPS {
+                        let codes = Shape::<F>::codes::<L>(block, group, step);
+                        for t in 0..T {
+                            sums[t] = L::dot(sums[t], codes, L::every(rows[t].step(place * F::GROUP + 4 * step)));
+                        }
+                    }
+                    let scale = Shape::<F>::scales::<L>(block, d, group);
+                    for t in 0..T {
+                        inner[t] = L::fma(L::float(sums[t]), scale, inner[t]);
+                        if F::MINIMA {
+                            let minima = Shape::<F>::minima::<L>(block, m, group);
+                            inner[t] = L::fma(minima, L::float_every(rows[t].negated.add(place)), inner[t]);
+                        }
+                    }
+                }
+                for t in 0..T {
+                    out[t] = L::fma(inner[t], L::float_every(rows[t].scales.add(index)), out[t]);
+                }
+            }
+            block = block.add(Shape::<F>::BYTES);
+        }
+        out
+    }
+}
+
+/// Codes, scales and minima of [`TILE_COLUMNS`] columns of some groups of rows, laid out for many rows of
+/// activations: by group of columns, step, group of rows.
+struct Tile {
+    codes: Vec<u8>,
+    scales: Vec<f32>,
+    minima: Vec<f32>,
+}
+
+impl Tile {
+    fn new<F: Form>() -> Self {
+        let groups = TILE_COLUMNS / F::GROUP * TILE_GROUPS * ROWS;
+        Self {
+            codes: vec![0; TILE_COLUMNS * TILE_GROUPS * ROWS],
+            scales: vec![0.0; groups],
+            minima: vec![0.0; if F::MINIMA { groups } else { 0 }],
+        }
+    }
+
+    /// Lays out `blocks` blocks of `R` groups of rows.
+    #[inline(always)]
+    unsafe fn fill<L: Lanes, F: Form, const R: usize>(&mut self, block: [*const u8; R], blocks: usize) {
+        // SAFETY: every group of rows has so many blocks, and the tile has room for them.
+        unsafe {
+            for r in 0..R {
+                for index in 0..blocks {
+                    let block = block[r].add(index * Shape::<F>::BYTES);
+                    let d = Shape::<F>::d::<L>(block);
+                    let m = if F::MINIMA { Shape::<F>::m::<L>(block) } else { d };
+                    for group in 0..Shape::<F>::GROUPS {
+                        let place = index * Shape::<F>::GROUPS + group;
+                        for step in 0..Shape::<F>::STEPS {
+                            let at = ((place * Shape::<F>::STEPS + step) * R + r) * PIECE;
+                            L::store(Shape::<F>::codes::<L>(block, group, step), self.codes.as_mut_ptr().add(at));
+                        }
+                        let at = (place * R + r) * ROWS;
+                        L::float_store(Shape::<F>::scales::<L>(block, d, group), self.scales.as_mut_ptr().add(at));
+                        if F::MINIMA {
+                            L::float_store(Shape::<F>::minima::<L>(block, m, group), self.minima.as_mut_ptr().add(at));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// `R` groups of rows by `T` rows of activations; `sums` holds `R * 16` results of each row of activations
+    /// so far.
+    #[inline(always)]
+    unsafe fn multiply<L: Lanes, F: Form, const R: usize, const T: usize>(&self, blocks: usize, rows: [Row; T], sums: *mut f32) {
+        // SAFETY: the tile holds so many blocks, each row of activations as many columns, `sums` `T` rows.
+        unsafe {
+            let mut out = [[L::float_zero(); R]; T];
+            for t in 0..T {
+                for r in 0..R {
+                    out[t][r] = L::float_load(sums.add((t * R + r) * ROWS));
+                }
+            }
+            let single = Shape::<F>::GROUPS == 1;
+            for index in 0..blocks {
+                let mut inner = [[L::float_zero(); R]; T];
+                for group in 0..Shape::<F>::GROUPS {
+                    let place = index * Shape::<F>::GROUPS + group;
+                    let mut dots = [[L::zero(); R]; T];
+                    for t in 0..T {
+                        dots[t] = [start::<L, F>(rows[t], place); R];
+                    }
+                    let codes = self.codes.as_ptr().add(place * Shape::<F>::STEPS * R * PIECE);
+                    for step in 0..Shape::<F>::STEPS {
+                        let mut weights = [L::zero(); R];
+                        for r in 0..R {
+                            weights[r] = L::load(codes.add((step * R + r) * PIECE));
+                        }
+                        for t in 0..T {
+                            let four = L::every(rows[t].step(place * F::GROUP + 4 * step));
+                            for r in 0..R {
+                                dots[t][r] = L::dot(dots[t][r], weights[r], four);
+                            }
+                        }
+                    }
+                    for r in 0..R {
+                        let scale = L::float_load(self.scales.as_ptr().add((place * R + r) * ROWS));
+                        for t in 0..T {
+                            if single {
+                                let scale = L::mul(scale, L::float_every(rows[t].scales.add(place)));
+                                out[t][r] = L::fma(L::float(dots[t][r]), scale, out[t][r]);
+                            } else {
+                                inner[t][r] = L::fma(L::float(dots[t][r]), scale, inner[t][r]);
+                            }
+                        }
+                        if F::MINIMA {
+                            let minima = L::float_load(self.minima.as_ptr().add((place * R + r) * ROWS));
+                            for t in 0..T {
+                                let sum = L::float_every(rows[t].negated.add(place));
+                                let to = if single { &mut out[t][r] } else { &mut inner[t][r] };
+                                *to = L::fma(minima, sum, *to);
+                            }
+                        }
+                    }
+                }
+                if !single {
+                    for t in 0..T {
+                        let scale = L::float_every(rows[t].scales.add(index));
+                        for r in 0..R {
+                            out[t][r] = L::fma(inner[t][r], scale, out[t][r]);
+                        }
+                    }
+                }
+            }
+            for t in 0..T {
+                for r in 0..R {
+                    L::float_store(out[t][r], sums.add((t * R + r) * ROWS));
+                }
+            }
+        }
+    }
+}
+
+/// The results of some groups of rows for all rows of activations.
+struct Product<'a, F: Form> {
+    packed: &'a Packed<F>,
+    rounded: &'a Rounded,
+    groups: &'a Groups,
+    /// Groups of 16 rows.
+    range: std::ops::Range<usize>,
+    bias: Option<&'a [f32]>,
+    out: SharedRows<'a>,
+}
+
+impl<F: Form> Product<'_, F> {
+    fn row(&self, index: usize) -> Row {
+        let (columns, group) = (self.packed.columns, self.packed.columns / F::GROUP);
+        Row {
+            codes: self.rounded.codes.as_ptr().wrapping_add(index * columns),
+            scales: self.rounded.scales.as_ptr().wrapping_add(index * columns / self.rounded.block),
+            starts: self.groups.starts.as_ptr().wrapping_add(index * group),
+            negated: self.groups.negated.as_ptr().wrapping_add(index * group),
+        }
+    }
+
+    /// Writes 16 results of one row of activations.
+    unsafe fn put(&self, group: usize, index: usize, values: &[f32; ROWS]) {
+        let first = group * ROWS;
+        let count = ROWS.min(self.packed.rows - first);
+        // SAFETY: groups of rows belong to one task each.
+        let out = unsafe { self.out.part(index, first..first + count) };
+        match self.bias {
+            Some(bias) => out.iter_mut().zip(values).zip(&bias[first..]).for_each(|((o, v), b)| *o = v + b),
+            None => out.copy_from_slice(&values[..count]),
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn direct<L: Lanes, const T: usize>(&self, group: usize, first: usize) {
+        let blocks = self.packed.columns / F::COLUMNS;
+        let mut rows = [self.row(first); T];
+        for t in 1..T {
+            rows[t] = self.row(first + t);
+        }
+        // SAFETY: the matrix and the rows have as many columns as they say.
+        unsafe {
+            let out = direct::<L, F, T>(self.packed.block(group), blocks, rows);
+            for t in 0..T {
+                let mut values = [0.0; ROWS];
+                L::float_store(out[t], values.as_mut_ptr());
+                self.put(group, first + t, &values);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn tiled<L: Lanes, const R: usize>(&self, group: usize, tile: &mut Tile, sums: &mut [f32]) {
+        let (count, columns) = (self.out.rows(), self.packed.columns);
+        let sums = &mut sums[..count * R * ROWS];
+        sums.fill(0.0);
+        let mut at = 0;
+        while at < columns {
+            let width = TILE_COLUMNS.min(columns - at);
+            let blocks = width / F::COLUMNS;
+            let mut block = [self.packed.block(group); R];
+            for r in 0..R {
+                block[r] = self.packed.block(group + r).wrapping_add(at / F::COLUMNS * Shape::<F>::BYTES);
+            }
+            // SAFETY: the tile has room for its columns; rows and results are there.
+            unsafe {
+                tile.fill::<L, F, R>(block, blocks);
+                let mut first = 0;
+                while first < count {
+                    let sums = sums.as_mut_ptr().add(first * R * ROWS);
+                    match count - first {
+                        0 => {}
+                        1 => self.some::<L, R, 1>(tile, blocks, first, at, sums),
+                        2 => self.some::<L, R, 2>(tile, blocks, first, at, sums),
+                        3 => self.some::<L, R, 3>(tile, blocks, first, at, sums),
+                        4 | 5 => self.some::<L, R, 4>(tile, blocks, first, at, sums),
+                        _ => self.some::<L, R, TILE_WIDTH>(tile, blocks, first, at, sums),
+                    }
+                    first += match count - first {
+                        n @ 0..=3 => n,
+                        4 | 5 => 4,
+                        _ => TILE_WIDTH,
+                    };
+                }
+            }
+            at += width;
+        }
+        for index in 0..count {
+            for r in 0..R {
+                let mut values = [0.0; ROWS];
+                values.copy_from_slice(&sums[(index * R + r) * ROWS..][..ROWS]);
+                // SAFETY: this task owns the groups.
+                unsafe { self.put(group + r, index, &values) };
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn some<L: Lanes, const R: usize, const T: usize>(&self, tile: &Tile, blocks: usize, first: usize, at: usize, sums: *mut f32) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut rows = [self.row(first).from::<F>(at); T];
+            for t in 1..T {
+                rows[t] = self.row(first + t).from::<F>(at);
+            }
+            tile.multiply::<L, F, R, T>(blocks, rows, sums);
+        }
+    }
+}
+
+impl<F: Form> Work for Product<'_, F> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        let count = self.out.rows();
+        // SAFETY: the promise of whoever made this value.
+        unsafe {
+            if count < TILE_FROM {
+                for group in self.range.clone() {
+                    let mut first = 0;
+                    while first < count {
+                        match count - first {
+                            1 => self.direct::<L, 1>(group, first),
+                            2 => self.direct::<L, 2>(group, first),
+                            3 => self.direct::<L, 3>(group, first),
+                            _ => self.direct::<L, DIRECT_WIDTH>(group, first),
+                        }
+                        first += DIRECT_WIDTH.min(count - first);
+                    }
+                }
+                return;
+            }
+            let mut tile = Tile::new::<F>();
+            let mut sums = vec![0.0; count * TILE_GROUPS * ROWS];
+            let mut group = self.range.start;
+            while group < self.range.end {
+                if self.range.end - group >= TILE_GROUPS {
+                    self.tiled::<L, TILE_GROUPS>(group, &mut tile, &mut sums);
+                    group += TILE_GROUPS;
+                } else {
+                    self.tiled::<L, 1>(group, &mut tile, &mut sums);
+                    group += 1;
+                }
+            }
+        }
+    }
+}
+
+/// A matrix that can be multiplied with, whatever its form.
+pub(crate) trait Integer: Send + Sync + std::fmt::Debug {
+    /// Appends rows in their encoding; all but the last call give multiples of 16.
+    fn append(&mut self, encoded: &[u8], threads: usize) -> Result<()>;
+    /// Bytes in memory.
+    fn bytes(&self) -> u64;
+    /// Columns of the blocks in which activations are rounded.
+    fn block(&self) -> usize;
+    /// What of the activations' groups the kernel reads: columns of a group, offset, whether minima.
+    fn groups(&self) -> (usize, i32, bool);
+    /// Multiplies; see [`crate::linear`].
+    fn multiply(&self, pool: &Pool, level: Level, rounded: &Rounded, groups: &Groups, bias: Option<&[f32]>, out: &mut [f32]);
+    /// Decodes a row that is there; `out` is a row long.
+    fn decode_row(&self, row: usize, out: &mut [f32]);
+}
+
+impl<F: Form> Packed<F> {
+    /// An empty matrix with room for all rows, or `None` where its rows are no whole blocks.
+    pub(crate) fn new(rows: usize, columns: usize) -> Option<Result<Self>> {
+        // Blocks of 32 are always read together with whole tiles' ends: any multiple will do.
+        if !columns.is_multiple_of(F::COLUMNS) || rows == 0 || columns == 0 {
+            return None;
+        }
+        let total = rows.div_ceil(ROWS).checked_mul(columns / F::COLUMNS).and_then(|n| n.checked_mul(Shape::<F>::BYTES));
+        let mut data = Vec::new();
+        let reserved = total.is_some_and(|total| data.try_reserve_exact(total).is_ok());
+        Some(if reserved {
+            Ok(Self { rows, columns, data, form: PhantomData })
+        } else {
+            Err(Error::limit("the matrix does not fit in memory"))
+        })
+    }
+
+    /// The first block of a group of rows.
+    #[inline(always)]
+    fn block(&self, group: usize) -> *const u8 {
+        self.data.as_ptr().wrapping_add(group * (self.columns / F::COLUMNS) * Shape::<F>::BYTES)
+    }
+}
+
+impl<F: Form> Integer for Packed<F> {
+    fn append(&mut self, encoded: &[u8], threads: usize) -> Result<()> {
+        let blocks = self.columns / F::COLUMNS;
+        let row_bytes = blocks * F::ENCODED;
+        let count = encoded.len() / row_bytes;
+        let groups = count.div_ceil(ROWS);
+        let stride = blocks * Shape::<F>::BYTES;
+        let start = self.data.len();
+        self.data.resize(start + groups * stride, 0);
+        let pack = |group: usize, out: &mut [u8]| {
+            let mut parts: [Parts; ROWS] = std::array::from_fn(|_| Parts::default());
+            let first = group * ROWS;
+            for (index, out) in out.chunks_exact_mut(Shape::<F>::BYTES).enumerate() {
+                for (lane, parts) in parts.iter_mut().enumerate().take(count - first) {
+                    let at = (first + lane) * row_bytes + index * F::ENCODED;
+                    F::split(&encoded[at..at + F::ENCODED], parts);
+                }
+                Shape::<F>::pack(&parts, out);
+            }
+        };
+        let share = groups.div_ceil(threads.max(1)).max(1);
+        std::thread::scope(|scope| {
+            for (part, out) in self.data[start..].chunks_mut(share * stride).enumerate() {
+                let mut work = move || out.chunks_exact_mut(stride).enumerate().for_each(|(i, out)| pack(part * share + i, out));
+                if threads > 1 {
+                    scope.spawn(work);
+                } else {
+                    work();
+                }
+            }
+        });
+        Ok(())
+    }
+
+    fn bytes(&self) -> u64 {
+        self.data.len() as u64
+    }
+
+    fn block(&self) -> usize {
+        F::COLUMNS
+    }
+
+    fn groups(&self) -> (usize, i32, bool) {
+        (F::GROUP, F::OFFSET, F::MINIMA)
+    }
+
+    fn multiply(&self, pool: &Pool, level: Level, rounded: &Rounded, groups: &Groups, bias: Option<&[f32]>, out: &mut [f32]) {
+        let all = self.rows.div_ceil(ROWS);
+        let out = SharedRows::new(out, self.rows);
+        // Tasks of whole tiles, some for each thread, so that a thread that is late holds up little.
+        let each = if out.rows() < TILE_FROM { all.div_ceil(pool.threads() * 4) } else { TILE_GROUPS };
+        let each = each.next_multiple_of(TILE_GROUPS);
+        pool.run(all.div_ceil(each), &|task| {
+            let range = task * each..((task + 1) * each).min(all);
+            // SAFETY: the level was detected; the rows are as long as the matrix is wide, since `linear` has
+            // checked it; tasks have disjoint groups of rows.
+            unsafe { level.run(Product { packed: self, rounded, groups, range, bias, out }) };
+        });
+    }
+
+    fn decode_row(&self, row: usize, out: &mut [f32]) {
+        let lane = row % ROWS;
+        for (index, out) in out.chunks_exact_mut(F::COLUMNS).enumerate() {
+            let block = self.block(row / ROWS).wrapping_add(index * Shape::<F>::BYTES);
+            // SAFETY: the block is within the matrix; arrays need no instruction set.
+            unsafe {
+                let d = Shape::<F>::d::<Portable>(block);
+                let m = if F::MINIMA { Shape::<F>::m::<Portable>(block) } else { d };
+                for (group, out) in out.chunks_exact_mut(F::GROUP).enumerate() {
+                    let scale = Shape::<F>::scales::<Portable>(block, d, group)[lane];
+                    let minimum = if F::MINIMA { Shape::<F>::minima::<Portable>(block, m, group)[lane] } else { 0.0 };
+                    for (step, out) in out.chunks_exact_mut(4).enumerate() {
+                        let codes = Shape::<F>::codes::<Portable>(block, group, step);
+                        for (out, code) in out.iter_mut().zip(&codes[4 * lane..]) {
+                            *out = scale * (i32::from(*code) - F::OFFSET) as f32 - minimum;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! AVX-512 with VNNI: a register each.
+
+use std::arch::x86_64::*;
+
+use super::Lanes;
+
+/// See the module's page.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Avx512;
+
+// SAFETY (of all blocks): callers promise that the processor has AVX-512 F, BW, VL and VNNI, and that
+// pointers are good; loads and stores are the unaligned ones.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Lanes for Avx512 {
+    type Int = __m512i;
+    type Float = __m512;
+
+    #[inline(always)]
+    unsafe fn load(from: *const u8) -> __m512i {
+        unsafe { _mm512_loadu_si512(from.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn store(value: __m512i, to: *mut u8) {
+        unsafe { _mm512_storeu_si512(to.cast(), value) }
+    }
+    #[inline(always)]
+    unsafe fn every(from: *const i32) -> __m512i {
+        unsafe { _mm512_set1_epi32(from.read_unaligned()) }
+    }
+    #[inline(always)]
+    unsafe fn zero() -> __m512i {
+        unsafe { _mm512_setzero_si512() }
+    }
+    #[inline(always)]
+    unsafe fn and(value: __m512i, byte: u8) -> __m512i {
+        unsafe { _mm512_and_si512(value, _mm512_set1_epi8(byte as i8)) }
+    }
+    #[inline(always)]
+    unsafe fn or(a: __m512i, b: __m512i) -> __m512i {
+        unsafe { _mm512_or_si512(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn shr(value: __m512i, count: i32) -> __m512i {
+        unsafe { _mm512_srl_epi16(value, _mm_cvtsi32_si128(count)) }
+    }
+    #[inline(always)]
+    unsafe fn shl(value: __m512i, count: i32) -> __m512i {
+        unsafe { _mm512_sll_epi16(value, _mm_cvtsi32_si128(count)) }
+    }
+    #[inline(always)]
+    unsafe fn look_up(table: *const u8, index: __m512i) -> __m512i {
+        unsafe { _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128(table.cast())), index) }
+    }
+    #[inline(always)]
+    unsafe fn dot(sum: __m512i, unsigned: __m512i, signed: __m512i) -> __m512i {
+        unsafe { _mm512_dpbusd_epi32(sum, unsigned, signed) }
+    }
+    #[inline(always)]
+    unsafe fn float(value: __m512i) -> __m512 {
+        unsafe { _mm512_cvtepi32_ps(value) }
+    }
+    #[inline(always)]
+    unsafe fn float_zero() -> __m512 {
+        unsafe { _mm512_setzero_ps() }
+    }
+    #[inline(always)]
+    unsafe fn float_load(from: *const f32) -> __m512 {
+        unsafe { _mm512_loadu_ps(from) }
+    }
+    #[inline(always)]
+    unsafe fn float_store(value: __m512, to: *mut f32) {
+        unsafe { _mm512_storeu_ps(to, value) }
+    }
+    #[inline(always)]
+    unsafe fn float_every(from: *const f32) -> __m512 {
+        unsafe { _mm512_set1_ps(from.read_unaligned()) }
+    }
+    #[inline(always)]
+    unsafe fn halves(from: *const u8) -> __m512 {
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn brains(from: *const u8) -> __m512 {
+        unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast())))) }
+    }
+    #[inline(always)]
+    unsafe fn signed(from: *const u8) -> __m512 {
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast()))) }
+    }
+    #[inline(always)]
+    unsafe fn unsigned(from: *const u8) -> __m512 {
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast()))) }
+    }
+    #[inline(always)]
+    unsafe fn low_halves(from: *const u8) -> __m512 {
+        unsafe {
+            let bytes = _mm_and_si128(_mm_loadu_si128(from.cast()), _mm_set1_epi8(15));
+            _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes))
+        }
+    }
+    #[inline(always)]
+    unsafe fn high_halves(from: *const u8) -> __m512 {
+        unsafe {
+            let bytes = _mm_and_si128(_mm_srli_epi16::<4>(_mm_loadu_si128(from.cast())), _mm_set1_epi8(15));
+            _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes))
+        }
+    }
+    #[inline(always)]
+    unsafe fn add(a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_add_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn mul(a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+}

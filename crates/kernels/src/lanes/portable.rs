@@ -1,0 +1,140 @@
+//! Arrays: the reference, and what runs where nothing better is known.
+
+use half::f16;
+
+use super::{Lanes, ROWS};
+
+/// See the module's page.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Portable;
+
+const BYTES: usize = 4 * ROWS;
+
+#[inline(always)]
+fn shorts(value: [u8; BYTES], change: impl Fn(u16) -> u16) -> [u8; BYTES] {
+    let mut out = value;
+    for (out, part) in out.chunks_exact_mut(2).zip(value.chunks_exact(2)) {
+        out.copy_from_slice(&change(u16::from_le_bytes([part[0], part[1]])).to_le_bytes());
+    }
+    out
+}
+
+#[inline(always)]
+fn integers(value: &[u8; BYTES]) -> [i32; ROWS] {
+    std::array::from_fn(|i| i32::from_le_bytes([value[4 * i], value[4 * i + 1], value[4 * i + 2], value[4 * i + 3]]))
+}
+
+// SAFETY (of all blocks): callers promise that pointers are good for what is read and written; arrays of
+// bytes and unaligned reads need no alignment.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Lanes for Portable {
+    type Int = [u8; BYTES];
+    type Float = [f32; ROWS];
+
+    #[inline(always)]
+    unsafe fn load(from: *const u8) -> [u8; BYTES] {
+        unsafe { from.cast::<[u8; BYTES]>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn store(value: [u8; BYTES], to: *mut u8) {
+        unsafe { to.cast::<[u8; BYTES]>().write_unaligned(value) }
+    }
+    #[inline(always)]
+    unsafe fn every(from: *const i32) -> [u8; BYTES] {
+        let bytes = unsafe { from.read_unaligned() }.to_ne_bytes();
+        std::array::from_fn(|i| bytes[i % 4])
+    }
+    #[inline(always)]
+    unsafe fn zero() -> [u8; BYTES] {
+        [0; BYTES]
+    }
+    #[inline(always)]
+    unsafe fn and(value: [u8; BYTES], byte: u8) -> [u8; BYTES] {
+        value.map(|b| b & byte)
+    }
+    #[inline(always)]
+    unsafe fn or(a: [u8; BYTES], b: [u8; BYTES]) -> [u8; BYTES] {
+        std::array::from_fn(|i| a[i] | b[i])
+    }
+    #[inline(always)]
+    unsafe fn shr(value: [u8; BYTES], count: i32) -> [u8; BYTES] {
+        shorts(value, |s| s >> count)
+    }
+    #[inline(always)]
+    unsafe fn shl(value: [u8; BYTES], count: i32) -> [u8; BYTES] {
+        shorts(value, |s| s << count)
+    }
+    #[inline(always)]
+    unsafe fn look_up(table: *const u8, index: [u8; BYTES]) -> [u8; BYTES] {
+        let table = unsafe { table.cast::<[u8; 16]>().read_unaligned() };
+        index.map(|i| table[usize::from(i & 15)])
+    }
+    #[inline(always)]
+    unsafe fn dot(sum: [u8; BYTES], unsigned: [u8; BYTES], signed: [u8; BYTES]) -> [u8; BYTES] {
+        let sums = integers(&sum);
+        let mut out = [0; BYTES];
+        for (i, out) in out.chunks_exact_mut(4).enumerate() {
+            let products: i32 = (4 * i..4 * i + 4).map(|j| i32::from(unsigned[j]) * i32::from(signed[j] as i8)).sum();
+            out.copy_from_slice(&(sums[i].wrapping_add(products)).to_le_bytes());
+        }
+        out
+    }
+    #[inline(always)]
+    unsafe fn float(value: [u8; BYTES]) -> [f32; ROWS] {
+        integers(&value).map(|i| i as f32)
+    }
+    #[inline(always)]
+    unsafe fn float_zero() -> [f32; ROWS] {
+        [0.0; ROWS]
+    }
+    #[inline(always)]
+    unsafe fn float_load(from: *const f32) -> [f32; ROWS] {
+        unsafe { from.cast::<[f32; ROWS]>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn float_store(value: [f32; ROWS], to: *mut f32) {
+        unsafe { to.cast::<[f32; ROWS]>().write_unaligned(value) }
+    }
+    #[inline(always)]
+    unsafe fn float_every(from: *const f32) -> [f32; ROWS] {
+        [unsafe { from.read_unaligned() }; ROWS]
+    }
+    #[inline(always)]
+    unsafe fn halves(from: *const u8) -> [f32; ROWS] {
+        let bytes = unsafe { from.cast::<[u8; 2 * ROWS]>().read_unaligned() };
+        std::array::from_fn(|i| f16::from_le_bytes([bytes[2 * i], bytes[2 * i + 1]]).to_f32())
+    }
+    #[inline(always)]
+    unsafe fn brains(from: *const u8) -> [f32; ROWS] {
+        let bytes = unsafe { from.cast::<[u8; 2 * ROWS]>().read_unaligned() };
+        std::array::from_fn(|i| f32::from_le_bytes([0, 0, bytes[2 * i], bytes[2 * i + 1]]))
+    }
+    #[inline(always)]
+    unsafe fn signed(from: *const u8) -> [f32; ROWS] {
+        unsafe { from.cast::<[i8; ROWS]>().read_unaligned() }.map(f32::from)
+    }
+    #[inline(always)]
+    unsafe fn unsigned(from: *const u8) -> [f32; ROWS] {
+        unsafe { from.cast::<[u8; ROWS]>().read_unaligned() }.map(f32::from)
+    }
+    #[inline(always)]
+    unsafe fn low_halves(from: *const u8) -> [f32; ROWS] {
+        unsafe { from.cast::<[u8; ROWS]>().read_unaligned() }.map(|b| f32::from(b & 15))
+    }
+    #[inline(always)]
+    unsafe fn high_halves(from: *const u8) -> [f32; ROWS] {
+        unsafe { from.cast::<[u8; ROWS]>().read_unaligned() }.map(|b| f32::from(b >> 4))
+    }
+    #[inline(always)]
+    unsafe fn add(a: [f32; ROWS], b: [f32; ROWS]) -> [f32; ROWS] {
+        std::array::from_fn(|i| a[i] + b[i])
+    }
+    #[inline(always)]
+    unsafe fn mul(a: [f32; ROWS], b: [f32; ROWS]) -> [f32; ROWS] {
+        std::array::from_fn(|i| a[i] * b[i])
+    }
+    #[inline(always)]
+    unsafe fn fma(a: [f32; ROWS], b: [f32; ROWS], c: [f32; ROWS]) -> [f32; ROWS] {
+        std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
+    }
+}

@@ -1,0 +1,150 @@
+//! Products of every encoding on every instruction set, against decoded weights in 64 bits; and that
+//! results do not depend on how many rows there are, nor on the threads.
+
+use gravure_core::Encoding;
+use gravure_core::contracts::Phase;
+use gravure_encodings::ENCODINGS;
+use gravure_kernels::{Inputs, Matrix, MatrixSource, Pool, Precision, linear};
+use gravure_simd::Isa;
+
+/// A generator of even numbers between -1 and 1.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> f32 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 40) as f32 / 8_388_608.0) - 1.0
+    }
+}
+
+fn load(encoding: &'static dyn Encoding, bytes: &[u8], rows: usize, columns: usize, isa: Isa, precision: Precision) -> Matrix {
+    let row_bytes = encoding.row_bytes(columns as u64).unwrap() as usize;
+    let source = MatrixSource {
+        name: "m",
+        encoding,
+        rows,
+        columns,
+        read: &mut |range, out| {
+            out.clear();
+            out.extend_from_slice(&bytes[range.start as usize * row_bytes..range.end as usize * row_bytes]);
+            Ok(())
+        },
+    };
+    Matrix::load(source, isa, precision).unwrap()
+}
+
+fn product(pool: &Pool, matrix: &Matrix, values: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+    let mut out = vec![f32::NAN; values.len() / matrix.columns() * matrix.rows()];
+    linear(pool, matrix, &mut Inputs::new(values, matrix.columns()), Phase::Prefill, bias, &mut out).unwrap();
+    out
+}
+
+/// Activations that rounding to 8 bits leaves as they are: whole numbers, 127 in every 32 of them.
+fn whole(random: &mut Random, count: usize) -> Vec<f32> {
+    (0..count).map(|i| if i % 32 == 7 { 127.0 } else { (random.next() * 127.0).round() }).collect()
+}
+
+fn weights(random: &mut Random, rows: usize, columns: usize) -> Vec<f32> {
+    (0..rows * columns)
+        .map(|i| match i / columns % 5 {
+            // Blocks of zeros, large scales, small ones.
+            0 if i % columns < columns / 2 => 0.0,
+            1 => random.next() * 100.0,
+            2 => random.next() * 1e-5,
+            _ => random.next(),
+        })
+        .collect()
+}
+
+fn encodings() -> impl Iterator<Item = &'static dyn Encoding> {
+    ENCODINGS.iter().copied().filter(|e| e.can_encode() && !e.is_integer())
+}
+
+#[test]
+fn products_are_those_of_decoded_weights() {
+    let pool = Pool::new(2);
+    let mut random = Random(1);
+    for encoding in encodings() {
+        for (rows, columns, count) in [(1, 256, 1), (33, 512, 3), (50, 768, 9), (16, 256, 33)] {
+            let weights = weights(&mut random, rows, columns);
+            let importance = vec![1.0; columns];
+            let mut bytes = vec![0; encoding.row_bytes(columns as u64).unwrap() as usize * rows];
+            encoding.encode(&weights, columns, Some(&importance), &mut bytes).unwrap();
+            let mut decoded = vec![0.0; rows * columns];
+            encoding.decode(&bytes, &mut decoded).unwrap();
+            let values = whole(&mut random, count * columns);
+            let bias: Vec<f32> = (0..rows).map(|_| random.next()).collect();
+            for isa in Isa::available() {
+                for precision in [Precision::Fast, Precision::F32] {
+                    let matrix = load(encoding, &bytes, rows, columns, isa, precision);
+                    let out = product(&pool, &matrix, &values, Some(&bias));
+                    for (i, out) in out.chunks_exact(rows).enumerate() {
+                        for (j, out) in out.iter().enumerate() {
+                            let (x, w) = (&values[i * columns..][..columns], &decoded[j * columns..][..columns]);
+                            let terms = || x.iter().zip(w).map(|(x, w)| f64::from(*x) * f64::from(*w));
+                            let exact = terms().sum::<f64>() + f64::from(bias[j]);
+                            let size = terms().map(f64::abs).sum::<f64>() + 1.0;
+                            let error = (f64::from(*out) - exact).abs();
+                            assert!(
+                                error <= 2e-6 * size,
+                                "{} {} {precision:?} [{rows}, {columns}] x {count} at {i}, {j}: {out}, not {exact}",
+                                encoding.id(),
+                                matrix.kernel()
+                            );
+                        }
+                    }
+                    let mut row = vec![0.0; columns];
+                    for j in [0, rows - 1] {
+                        matrix.decode_row(j, &mut row).unwrap();
+                        for (got, wanted) in row.iter().zip(&decoded[j * columns..]) {
+                            assert!((got - wanted).abs() <= wanted.abs() * 1e-5 + 1e-9, "{}: {got}, not {wanted}", encoding.id());
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_row_does_not_depend_on_its_company() {
+    let pools = [Pool::new(1), Pool::new(2), Pool::new(3), Pool::new(8)];
+    let mut random = Random(2);
+    let (rows, columns, count) = (70, 1024, 37);
+    for encoding in encodings() {
+        let weights = weights(&mut random, rows, columns);
+        let mut bytes = vec![0; encoding.row_bytes(columns as u64).unwrap() as usize * rows];
+        encoding.encode(&weights, columns, Some(&vec![1.0; columns]), &mut bytes).unwrap();
+        let values: Vec<f32> = (0..count * columns).map(|_| random.next() * 3.0).collect();
+        for isa in Isa::available() {
+            let matrix = load(encoding, &bytes, rows, columns, isa, Precision::Fast);
+            let all = product(&pools[0], &matrix, &values, None);
+            for pool in &pools[1..] {
+                assert_eq!(product(pool, &matrix, &values, None), all, "{} threads", pool.threads());
+            }
+            for size in [1, 2, 3, 4, 5, 7, 8, 11, 16] {
+                for (i, part) in values.chunks(size * columns).enumerate() {
+                    let out = product(&pools[1], &matrix, part, None);
+                    assert_eq!(out, all[i * size * rows..][..out.len()], "{} {}: rows of {size}", encoding.id(), matrix.kernel());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_no_number_stays_none() {
+    let pool = Pool::new(2);
+    let encoding = encodings().find(|e| e.id() == "q4_0").unwrap();
+    let mut bytes = vec![0; encoding.row_bytes(64).unwrap() as usize * 16];
+    encoding.encode(&[0.5; 1024], 64, None, &mut bytes).unwrap();
+    for isa in Isa::available() {
+        let matrix = load(encoding, &bytes, 16, 64, isa, Precision::Fast);
+        for bad in [f32::NAN, f32::INFINITY] {
+            let mut values = vec![1.0; 128];
+            values[70] = bad;
+            let out = product(&pool, &matrix, &values, None);
+            assert!(out[..16].iter().all(|v| v.is_finite()) && out[16..].iter().all(|v| v.is_nan()), "{bad}: {out:?}");
+        }
+    }
+}
