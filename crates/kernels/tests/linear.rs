@@ -106,6 +106,36 @@ fn products_are_those_of_decoded_weights() {
     }
 }
 
+/// Rounding of activations costs half a step of the block's largest magnitude by 127 for each weight.
+#[test]
+fn rounding_costs_no_more_than_its_steps() {
+    let pool = Pool::new(2);
+    let mut random = Random(3);
+    let (rows, columns, count) = (32, 512, 40);
+    for encoding in encodings() {
+        let weights = weights(&mut random, rows, columns);
+        let mut bytes = vec![0; encoding.row_bytes(columns as u64).unwrap() as usize * rows];
+        encoding.encode(&weights, columns, Some(&vec![1.0; columns]), &mut bytes).unwrap();
+        let mut decoded = vec![0.0; rows * columns];
+        encoding.decode(&bytes, &mut decoded).unwrap();
+        let values: Vec<f32> = (0..count * columns).map(|i| random.next() * if i % 61 == 0 { 40.0 } else { 1.7 }).collect();
+        for isa in Isa::available() {
+            let out = product(&pool, &load(encoding, &bytes, rows, columns, isa, Precision::Fast), &values, None);
+            for (i, out) in out.chunks_exact(rows).enumerate() {
+                for (j, out) in out.iter().enumerate() {
+                    let (x, w) = (&values[i * columns..][..columns], &decoded[j * columns..][..columns]);
+                    let exact: f64 = x.iter().zip(w).map(|(x, w)| f64::from(*x) * f64::from(*w)).sum();
+                    let most = |x: &[f32]| f64::from(x.iter().fold(0.0_f32, |m, v| m.max(v.abs())));
+                    let steps =
+                        x.chunks(256).zip(w.chunks(256)).map(|(x, w)| w.iter().map(|w| f64::from(w.abs())).sum::<f64>() * most(x) / 254.0);
+                    let error = (f64::from(*out) - exact).abs();
+                    assert!(error <= steps.sum::<f64>() * 1.001 + 1e-3, "{}: {out}, not {exact}", encoding.id());
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn a_row_does_not_depend_on_its_company() {
     let pools = [Pool::new(1), Pool::new(2), Pool::new(3), Pool::new(8)];
