@@ -57,3 +57,12 @@ mod tq2_0;
 mod vectorized;
 
 pub use registry::{ENCODINGS, PLANE_ENCODINGS};
+
+/// How codes and scales lie in blocks, for kernels that take blocks apart without decoding them.
+pub mod parts {
+    pub use crate::codebooks::fp4::DOUBLED as FP4_DOUBLED;
+    pub use crate::codebooks::iq4::LEVELS as IQ4_LEVELS;
+    pub use crate::mxfp4::half_of_power;
+    pub use crate::q3_k::unpack_scales as unpack_three_bit_scales;
+    pub use crate::super_blocks::{unpack_six_bits, unpack_two_bits};
+}

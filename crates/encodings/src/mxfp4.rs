@@ -55,7 +55,7 @@ impl Encoding for Mxfp4 {
 
 /// `2^(exponent - 128)`: half of the scale, for the doubled values of the codebook.
 #[inline(always)]
-fn half_of_power(exponent: u8) -> f32 {
+pub fn half_of_power(exponent: u8) -> f32 {
     f32::from_bits(match exponent {
         0 => 0x0020_0000,
         1 => 0x0040_0000,

@@ -137,8 +137,9 @@ fn pack_scales(scales: &[u8; 16]) -> [u8; 12] {
     out
 }
 
+/// Sixteen scales of six bits in twelve bytes; 32 stands for zero.
 #[inline(always)]
-fn unpack_scales(bytes: &[u8]) -> [u8; 16] {
+pub fn unpack_scales(bytes: &[u8]) -> [u8; 16] {
     std::array::from_fn(|j| bytes[j % 8] >> (j / 8 * 4) & 15 | (bytes[8 + j % 4] >> (j / 4 * 2) & 3) << 4)
 }
 

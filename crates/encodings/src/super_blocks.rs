@@ -53,7 +53,7 @@ pub(crate) fn pack_two_bits(codes: &[u8; N], out: &mut [u8]) {
 
 /// The inverse of [`pack_two_bits`].
 #[inline(always)]
-pub(crate) fn unpack_two_bits(bytes: &[u8]) -> [u8; N] {
+pub fn unpack_two_bits(bytes: &[u8]) -> [u8; N] {
     let mut codes = [0; N];
     for (half, bytes) in codes.as_chunks_mut::<128>().0.iter_mut().zip(bytes.as_chunks::<32>().0) {
         for i in 0..32 {
@@ -85,7 +85,7 @@ pub(crate) fn pack_six_bits(scales: &[u8; 8], minima: &[u8; 8]) -> [u8; 12] {
 
 /// The inverse of [`pack_six_bits`]: scales, then minima.
 #[inline(always)]
-pub(crate) fn unpack_six_bits(bytes: &[u8; 12]) -> ([u8; 8], [u8; 8]) {
+pub fn unpack_six_bits(bytes: &[u8; 12]) -> ([u8; 8], [u8; 8]) {
     let (mut scales, mut minima) = ([0; 8], [0; 8]);
     for j in 0..4 {
         scales[j] = bytes[j] & 63;

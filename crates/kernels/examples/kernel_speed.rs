@@ -8,9 +8,9 @@
 use std::error::Error;
 use std::time::Instant;
 
-use gravure_core::contracts::Phase;
+use gravure_core::contracts::{Activations, Phase};
 use gravure_encodings::ENCODINGS;
-use gravure_kernels::{Inputs, Matrix, MatrixSource, Pool, Precision, linear};
+use gravure_kernels::{Inputs, Matrix, MatrixSource, Pool, linear};
 use gravure_simd::Isa;
 
 fn best(times: usize, mut body: impl FnMut()) -> f64 {
@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 range.for_each(|_| out.extend_from_slice(&row));
                 Ok(())
             };
-            let matrix = Matrix::load(MatrixSource { name, encoding, rows, columns, read: &mut read }, isa, Precision::Fast)?;
+            let matrix = Matrix::load(MatrixSource { name, encoding, rows, columns, read: &mut read }, isa, Activations::Fast)?;
             let words: Vec<u64> = vec![1; row.len() * rows / 8];
             let plain = best(5, || {
                 pool.run(words.len().div_ceil(8192), &|task| {

@@ -81,25 +81,13 @@ fn word(row: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([row[at], row[at + 1], row[at + 2], row[at + 3]])
 }
 
-/// Eight scales and eight minima of six bits in twelve bytes.
-#[inline(always)]
-fn six_bits(bytes: &[u8], scales: &mut [u8], minima: &mut [u8]) {
-    for j in 0..4 {
-        scales[j] = bytes[j] & 63;
-        minima[j] = bytes[j + 4] & 63;
-        scales[j + 4] = bytes[j + 8] & 15 | bytes[j] >> 6 << 4;
-        minima[j + 4] = bytes[j + 8] >> 4 | bytes[j + 4] >> 6 << 4;
+/// Signed levels as unsigned bytes: with 128 added, which the form's offset takes away again.
+const fn unsigned(levels: [i8; 16]) -> [u8; 16] {
+    let mut out = [0; 16];
+    let mut i = 0;
+    while i < 16 {
+        out[i] = (levels[i] as u8) ^ 0x80;
+        i += 1;
     }
-}
-
-/// Codes of two bits: byte `32 h + i` holds codes `128 h + i + 32 k` at bit `2 k`.
-#[inline(always)]
-fn two_bits(bytes: &[u8], codes: &mut [u8]) {
-    for (bytes, codes) in bytes.chunks_exact(32).zip(codes.chunks_exact_mut(128)) {
-        for (k, codes) in codes.chunks_exact_mut(32).enumerate() {
-            for (byte, code) in bytes.iter().zip(codes) {
-                *code = byte >> (2 * k) & 3;
-            }
-        }
-    }
+    out
 }

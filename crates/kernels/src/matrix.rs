@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use gravure_base::{Error, Result};
 use gravure_core::Encoding;
+use gravure_core::contracts::Activations;
 use gravure_simd::Isa;
 
 use crate::dispatch::Level;
@@ -12,15 +13,6 @@ use crate::form::Form;
 use crate::forms::{self, Visitor};
 use crate::integer::{Integer, Packed};
 use crate::lanes::ROWS;
-
-/// How activations meet a matrix.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Precision {
-    /// Rounded to 8 bits where a kernel of the encoding wants it.
-    Fast,
-    /// 32-bit floats, weights decoded.
-    F32,
-}
 
 /// Replaces the buffer with the encoded bytes of a range of rows.
 pub type ReadRows<'a> = dyn FnMut(Range<u64>, &mut Vec<u8>) -> Result<()> + 'a;
@@ -88,12 +80,12 @@ impl Matrix {
     /// # Errors
     /// Those of the source; `Unsupported` where rows are no whole blocks; `Input` for weights that
     /// are no numbers, with the range of rows; `Limit` where memory does not suffice.
-    pub fn load(source: MatrixSource<'_>, isa: Isa, precision: Precision) -> Result<Self> {
+    pub fn load(source: MatrixSource<'_>, isa: Isa, activations: Activations) -> Result<Self> {
         let MatrixSource { name, encoding, rows, columns, read } = source;
         let row_bytes = usize::try_from(encoding.row_bytes(columns as u64)?).map_err(|_| Error::limit("a row does not fit in memory"))?;
-        let form = match precision {
-            Precision::Fast => forms::visit(encoding.id(), Empty { rows, columns }).flatten().transpose()?,
-            Precision::F32 => None,
+        let form = match activations {
+            Activations::Fast => forms::visit(encoding.id(), Empty { rows, columns }).flatten().transpose()?,
+            Activations::F32 => None,
         };
         let mut weights = match form {
             Some(integer) => Weights::Integer(integer),

@@ -1,33 +1,16 @@
 //! Disjoint parts of one buffer, changed by all threads of a pool.
 
-use crate::Pool;
-
-struct Start(*mut f32);
-
-// SAFETY: tasks reach disjoint parts of the buffer behind it, and `f32` is `Send`.
-unsafe impl Sync for Start {}
-
-impl Start {
-    /// The elements `from..to` of the buffer.
-    ///
-    /// # Safety
-    /// They lie within it, and nobody else reaches them meanwhile.
-    #[allow(clippy::mut_from_ref)] // disjointness is the caller's promise
-    unsafe fn part(&self, from: usize, to: usize) -> &mut [f32] {
-        // SAFETY: by the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.0.add(from), to - from) }
-    }
-}
+use crate::{Pool, SharedRows};
 
 /// Calls `body` for each piece of `length` elements of `values` (the last may be shorter) with the
 /// piece's number, on all threads.
 pub(crate) fn pieces(pool: &Pool, values: &mut [f32], length: usize, body: &(dyn Fn(usize, &mut [f32]) + Sync)) {
     let (total, length) = (values.len(), length.max(1));
-    let start = Start(values.as_mut_ptr());
+    let whole = SharedRows::new(values, total);
     pool.run(total.div_ceil(length), &|task| {
-        let (from, to) = (task * length, ((task + 1) * length).min(total));
-        // SAFETY: pieces are disjoint and end within the buffer, which is borrowed for the whole loop.
-        body(task, unsafe { start.part(from, to) });
+        let range = task * length..((task + 1) * length).min(total);
+        // SAFETY: pieces are disjoint.
+        body(task, unsafe { whole.part(0, range) });
     });
 }
 

@@ -1,8 +1,8 @@
 //! Activations rounded to 8 bits in blocks, as integer kernels want them.
 
-use crate::Pool;
 use crate::dispatch::{Level, Work};
 use crate::lanes::Lanes;
+use crate::{Pool, SharedRows};
 
 /// Columns whose codes are summed: the shortest group of any encoding.
 pub(crate) const SUMMED: usize = 16;
@@ -26,17 +26,16 @@ pub(crate) struct Rounded {
 struct Round<'a> {
     values: &'a [f32],
     block: usize,
-    codes: *mut i8,
-    scales: *mut f32,
-    sums: *mut i32,
+    codes: &'a mut [i8],
+    scales: &'a mut [f32],
+    sums: &'a mut [i32],
 }
 
 impl Work for Round<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        for index in 0..self.values.len() / self.block {
+        for (index, values) in self.values.chunks_exact(self.block).enumerate() {
             let at = index * self.block;
-            let values = &self.values[at..at + self.block];
             let mut bits = 0_u32;
             for value in values {
                 bits = bits.max(value.to_bits() & 0x7fff_ffff);
@@ -44,19 +43,15 @@ impl Work for Round<'_> {
             let most = f32::from_bits(bits);
             let finite = most.is_finite();
             let inverse = if finite && most > 0.0 { 127.0 / most } else { 0.0 };
-            // SAFETY: the buffers hold a code for each value, a scale for each block, a sum for each sixteen.
-            unsafe {
-                *self.scales.add(index) = if finite { most / 127.0 } else { f32::NAN };
-                let codes = std::slice::from_raw_parts_mut(self.codes.add(at), self.block);
-                for (code, value) in codes.iter_mut().zip(values) {
-                    *code = byte(value * inverse);
-                }
-                for (i, part) in codes.chunks_exact(SUMMED).enumerate() {
-                    let mut sum = 0_i32;
-                    for code in part {
-                        sum += i32::from(*code);
-                    }
-                    *self.sums.add(at / SUMMED + i) = sum;
+            self.scales[index] = if finite { most / 127.0 } else { f32::NAN };
+            let codes = &mut self.codes[at..at + self.block];
+            for (code, value) in codes.iter_mut().zip(values) {
+                *code = byte(value * inverse);
+            }
+            for (sum, codes) in self.sums[at / SUMMED..].iter_mut().zip(codes.chunks_exact(SUMMED)) {
+                *sum = 0;
+                for code in codes {
+                    *sum += i32::from(*code);
                 }
             }
         }
@@ -83,29 +78,19 @@ impl Rounded {
             scales: vec![0.0; rows * columns / block],
             sums: vec![0; rows * columns / SUMMED],
         };
-        let parts = Parts { codes: out.codes.as_mut_ptr(), scales: out.scales.as_mut_ptr(), sums: out.sums.as_mut_ptr() };
-        let parts = &parts;
+        let (codes, scales, sums) = (
+            SharedRows::new(&mut out.codes, columns),
+            SharedRows::new(&mut out.scales, columns / block),
+            SharedRows::new(&mut out.sums, columns / SUMMED),
+        );
         pool.run(rows, &|row| {
-            let at = row * columns;
-            let values = &values[at..at + columns];
-            // SAFETY: each row writes its own part of buffers that outlive the loop.
-            unsafe {
-                let (codes, scales, sums) = (parts.codes.add(at), parts.scales.add(at / block), parts.sums.add(at / SUMMED));
-                level.run(Round { values, block, codes, scales, sums });
-            }
+            let values = &values[row * columns..(row + 1) * columns];
+            // SAFETY: each task writes its own row; the level was detected.
+            unsafe { level.run(Round { values, block, codes: codes.row(row), scales: scales.row(row), sums: sums.row(row) }) };
         });
         out
     }
 }
-
-struct Parts {
-    codes: *mut i8,
-    scales: *mut f32,
-    sums: *mut i32,
-}
-
-// SAFETY: rows write disjoint parts.
-unsafe impl Sync for Parts {}
 
 /// What a kernel reads of the rows beside their codes: for each group of columns `-offset * sum`, where sums
 /// of codes begin, and `-sum` (times the scale where blocks are groups), which minima are multiplied with.

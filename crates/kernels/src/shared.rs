@@ -4,22 +4,30 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 /// Rows of equal length; threads write disjoint ranges of them.
-#[derive(Debug, Clone, Copy)]
-pub struct SharedRows<'a> {
-    start: *mut f32,
+#[derive(Debug)]
+pub struct SharedRows<'a, T = f32> {
+    start: *mut T,
     rows: usize,
     width: usize,
-    lifetime: PhantomData<&'a mut [f32]>,
+    lifetime: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: what is written through it is disjoint by the contract of `part`, and `f32` is `Send`.
-unsafe impl Send for SharedRows<'_> {}
-// SAFETY: as above.
-unsafe impl Sync for SharedRows<'_> {}
+impl<T> Clone for SharedRows<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
 
-impl<'a> SharedRows<'a> {
+impl<T> Copy for SharedRows<'_, T> {}
+
+// SAFETY: what is written through it is disjoint by the contract of `part`, and elements may be sent.
+unsafe impl<T: Send> Send for SharedRows<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for SharedRows<'_, T> {}
+
+impl<'a, T> SharedRows<'a, T> {
     /// `values` as rows of `width`; what is left over at the end is out of reach.
-    pub fn new(values: &'a mut [f32], width: usize) -> Self {
+    pub fn new(values: &'a mut [T], width: usize) -> Self {
         let rows = values.len().checked_div(width).unwrap_or(0);
         Self { start: values.as_mut_ptr(), rows, width, lifetime: PhantomData }
     }
@@ -42,9 +50,22 @@ impl<'a> SharedRows<'a> {
     /// # Panics
     /// Where the part is outside the buffer.
     #[allow(clippy::mut_from_ref)] // disjointness is the caller's promise
-    pub unsafe fn part(&self, row: usize, columns: Range<usize>) -> &'a mut [f32] {
+    pub unsafe fn part(&self, row: usize, columns: Range<usize>) -> &'a mut [T] {
         assert!(row < self.rows && columns.start <= columns.end && columns.end <= self.width, "outside the buffer");
         // SAFETY: within the buffer by the assertion, disjoint by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(row * self.width + columns.start), columns.len()) }
+    }
+
+    /// Row `row`.
+    ///
+    /// # Safety
+    /// As [`SharedRows::part`].
+    ///
+    /// # Panics
+    /// Where there is no such row.
+    #[allow(clippy::mut_from_ref)] // disjointness is the caller's promise
+    pub unsafe fn row(&self, row: usize) -> &'a mut [T] {
+        // SAFETY: the caller's promise.
+        unsafe { self.part(row, 0..self.width) }
     }
 }

@@ -2,9 +2,9 @@
 //! results do not depend on how many rows there are, nor on the threads.
 
 use gravure_core::Encoding;
-use gravure_core::contracts::Phase;
+use gravure_core::contracts::{Activations, Phase};
 use gravure_encodings::ENCODINGS;
-use gravure_kernels::{Inputs, Matrix, MatrixSource, Pool, Precision, linear};
+use gravure_kernels::{Inputs, Matrix, MatrixSource, Pool, linear};
 use gravure_simd::Isa;
 
 /// A generator of even numbers between -1 and 1.
@@ -17,7 +17,7 @@ impl Random {
     }
 }
 
-fn load(encoding: &'static dyn Encoding, bytes: &[u8], rows: usize, columns: usize, isa: Isa, precision: Precision) -> Matrix {
+fn load(encoding: &'static dyn Encoding, bytes: &[u8], rows: usize, columns: usize, isa: Isa, activations: Activations) -> Matrix {
     let row_bytes = encoding.row_bytes(columns as u64).unwrap() as usize;
     let source = MatrixSource {
         name: "m",
@@ -30,7 +30,7 @@ fn load(encoding: &'static dyn Encoding, bytes: &[u8], rows: usize, columns: usi
             Ok(())
         },
     };
-    Matrix::load(source, isa, precision).unwrap()
+    Matrix::load(source, isa, activations).unwrap()
 }
 
 fn product(pool: &Pool, matrix: &Matrix, values: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
@@ -75,8 +75,8 @@ fn products_are_those_of_decoded_weights() {
             let values = whole(&mut random, count * columns);
             let bias: Vec<f32> = (0..rows).map(|_| random.next()).collect();
             for isa in Isa::available() {
-                for precision in [Precision::Fast, Precision::F32] {
-                    let matrix = load(encoding, &bytes, rows, columns, isa, precision);
+                for activations in [Activations::Fast, Activations::F32] {
+                    let matrix = load(encoding, &bytes, rows, columns, isa, activations);
                     let out = product(&pool, &matrix, &values, Some(&bias));
                     for (i, out) in out.chunks_exact(rows).enumerate() {
                         for (j, out) in out.iter().enumerate() {
@@ -87,7 +87,7 @@ fn products_are_those_of_decoded_weights() {
                             let error = (f64::from(*out) - exact).abs();
                             assert!(
                                 error <= 2e-6 * size,
-                                "{} {} {precision:?} [{rows}, {columns}] x {count} at {i}, {j}: {out}, not {exact}",
+                                "{} {} {activations:?} [{rows}, {columns}] x {count} at {i}, {j}: {out}, not {exact}",
                                 encoding.id(),
                                 matrix.kernel()
                             );
@@ -120,7 +120,7 @@ fn rounding_costs_no_more_than_its_steps() {
         encoding.decode(&bytes, &mut decoded).unwrap();
         let values: Vec<f32> = (0..count * columns).map(|i| random.next() * if i % 61 == 0 { 40.0 } else { 1.7 }).collect();
         for isa in Isa::available() {
-            let out = product(&pool, &load(encoding, &bytes, rows, columns, isa, Precision::Fast), &values, None);
+            let out = product(&pool, &load(encoding, &bytes, rows, columns, isa, Activations::Fast), &values, None);
             for (i, out) in out.chunks_exact(rows).enumerate() {
                 for (j, out) in out.iter().enumerate() {
                     let (x, w) = (&values[i * columns..][..columns], &decoded[j * columns..][..columns]);
@@ -147,7 +147,7 @@ fn a_row_does_not_depend_on_its_company() {
         encoding.encode(&weights, columns, Some(&vec![1.0; columns]), &mut bytes).unwrap();
         let values: Vec<f32> = (0..count * columns).map(|_| random.next() * 3.0).collect();
         for isa in Isa::available() {
-            let matrix = load(encoding, &bytes, rows, columns, isa, Precision::Fast);
+            let matrix = load(encoding, &bytes, rows, columns, isa, Activations::Fast);
             let all = product(&pools[0], &matrix, &values, None);
             for pool in &pools[1..] {
                 assert_eq!(product(pool, &matrix, &values, None), all, "{} threads", pool.threads());
@@ -169,7 +169,7 @@ fn what_is_no_number_stays_none() {
     let mut bytes = vec![0; encoding.row_bytes(64).unwrap() as usize * 16];
     encoding.encode(&[0.5; 1024], 64, None, &mut bytes).unwrap();
     for isa in Isa::available() {
-        let matrix = load(encoding, &bytes, 16, 64, isa, Precision::Fast);
+        let matrix = load(encoding, &bytes, 16, 64, isa, Activations::Fast);
         for bad in [f32::NAN, f32::INFINITY] {
             let mut values = vec![1.0; 128];
             values[70] = bad;

@@ -1,10 +1,12 @@
 //! `iq4_nl`: 4 bits that stand for uneven levels, and a scale for 32 weights.
 
-use super::{nibbles, short};
+use gravure_encodings::parts::IQ4_LEVELS;
+
+use super::{nibbles, short, unsigned};
 use crate::form::{Form, Parts};
 
-/// The levels, with 128 added: unsigned bytes.
-pub(super) static LEVELS: [u8; 16] = [1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241];
+/// The levels as unsigned bytes.
+pub(super) static LEVELS: [u8; 16] = unsigned(IQ4_LEVELS);
 
 /// See the module's page.
 #[derive(Debug, Clone, Copy)]

@@ -1,11 +1,13 @@
 //! `mxfp4`: 4-bit floats, and a power of two as scale for 32 weights. Codes stand for twice their values,
 //! which are whole numbers; the scale is halved.
 
-use super::nibbles;
+use gravure_encodings::parts::{FP4_DOUBLED, half_of_power};
+
+use super::{nibbles, unsigned};
 use crate::form::{Form, Parts};
 
-/// Twice the values, with 128 added.
-static DOUBLED: [u8; 16] = [128, 129, 130, 131, 132, 134, 136, 140, 128, 127, 126, 125, 124, 122, 120, 116];
+/// Twice the values, as unsigned bytes.
+static DOUBLED: [u8; 16] = unsigned(FP4_DOUBLED);
 
 /// See the module's page.
 #[derive(Debug, Clone, Copy)]
@@ -23,9 +25,7 @@ impl Form for Mxfp4 {
 
     #[inline(always)]
     fn split(row: &[u8], parts: &mut Parts) {
-        // 2^(e - 128): below the smallest normal number the exponent's bits are a fraction's.
-        let exponent = u32::from(row[0]);
-        parts.d = if exponent < 2 { 0x0020_0000 << exponent } else { (exponent - 1) << 23 };
+        parts.d = half_of_power(row[0]).to_bits();
         nibbles(&row[1..17], &mut parts.codes[..32]);
     }
 }

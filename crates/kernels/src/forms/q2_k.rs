@@ -1,6 +1,8 @@
 //! `q2_k`: 2 bits, scales and minima of 4 bits for 16 weights in blocks of 256.
 
-use super::{short, two_bits};
+use gravure_encodings::parts::unpack_two_bits;
+
+use super::short;
 use crate::form::{Form, Parts, Scales};
 
 /// See the module's page.
@@ -19,7 +21,7 @@ impl Form for Q2K {
     #[inline(always)]
     fn split(row: &[u8], parts: &mut Parts) {
         parts.scales.copy_from_slice(&row[..16]);
-        two_bits(&row[16..80], &mut parts.codes);
+        parts.codes = unpack_two_bits(&row[16..80]);
         parts.d = short(row, 80).into();
         parts.m = short(row, 82);
     }

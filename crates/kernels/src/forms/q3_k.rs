@@ -1,6 +1,8 @@
 //! `q3_k`: 3 bits and signed scales of 6 bits for 16 weights in blocks of 256.
 
-use super::{short, two_bits};
+use gravure_encodings::parts::{unpack_three_bit_scales, unpack_two_bits};
+
+use super::short;
 use crate::form::{Form, Parts, Scales};
 
 /// See the module's page.
@@ -18,18 +20,13 @@ impl Form for Q3K {
 
     #[inline(always)]
     fn split(row: &[u8], parts: &mut Parts) {
-        two_bits(&row[32..96], &mut parts.codes);
+        parts.codes = unpack_two_bits(&row[32..96]);
         for (k, codes) in parts.codes.chunks_exact_mut(32).enumerate() {
             for (code, bits) in codes.iter_mut().zip(&row[..32]) {
                 *code |= (bits >> k & 1) << 2;
             }
         }
-        let bytes = &row[96..108];
-        for j in 0..16 {
-            let low = bytes[j % 8] >> (4 * (j / 8)) & 15;
-            let high = bytes[8 + j % 4] >> (2 * (j / 4)) & 3;
-            parts.scales[j] = (low | high << 4).wrapping_sub(32);
-        }
+        parts.scales = unpack_three_bit_scales(&row[96..108]).map(|scale| scale.wrapping_sub(32));
         parts.d = short(row, 108).into();
     }
 }

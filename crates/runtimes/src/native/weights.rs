@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use gravure_base::{Error, Result};
 use gravure_core::contracts::{Activations, Adapter};
 use gravure_core::{Tensor, TensorId};
-use gravure_kernels::{Matrix, MatrixSource, Precision};
+use gravure_kernels::{Matrix, MatrixSource};
 use gravure_simd::Isa;
 
 /// A tensor as a matrix that can be multiplied with.
@@ -13,10 +13,6 @@ use gravure_simd::Isa;
 /// # Errors
 /// Those of its source; `Input` where it is no matrix or has weights that are no numbers.
 pub(crate) fn matrix(tensor: &Tensor, activations: Activations) -> Result<Matrix> {
-    let precision = match activations {
-        Activations::Fast => Precision::Fast,
-        Activations::F32 => Precision::F32,
-    };
     let &[rows, columns] = tensor.shape.dimensions() else {
         return Err(Error::input(format!("has the shape {} and should be a matrix", tensor.shape)).at_item(&*tensor.name));
     };
@@ -28,7 +24,7 @@ pub(crate) fn matrix(tensor: &Tensor, activations: Activations) -> Result<Matrix
         columns: usize::try_from(columns).map_err(large)?,
         read: &mut |rows, out| tensor.data.read_rows(rows, out),
     };
-    Matrix::load(source, Isa::detect(), precision).map_err(|e| e.at_item(&*tensor.name))
+    Matrix::load(source, Isa::detect(), activations).map_err(|e| e.at_item(&*tensor.name))
 }
 
 /// A tensor as a vector.
