@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use gravure_core::contracts::{Chunk, Decoder, Phase, Step, Tap, Taps, Wanted};
 use gravure_core::{Error, Result, TensorId};
 
+use crate::opened::Opened;
 use crate::windows::Windows;
 
 /// Sums of squares of one matrix's inputs.
@@ -86,13 +87,11 @@ pub fn calibrate(
 ) -> Result<()> {
     for index in 0..windows.count() {
         let tokens = windows.window(index);
-        let sequence = decoder.open()?;
+        let sequence = Opened::new(decoder)?;
         // The logits of the last position keep the last layer whole.
-        let chunks = [Chunk { sequence, tokens: &tokens, phase: Phase::Prefill, wanted: Wanted::From(0) }];
+        let chunks = [Chunk { sequence: sequence.id(), tokens: &tokens, phase: Phase::Prefill, wanted: Wanted::From(0) }];
         let step = Step { chunks: &chunks, taps: Some(collector), cancelled: &|| false };
-        let ran = decoder.step(step, &mut |_| Ok(()));
-        decoder.close(sequence)?;
-        ran?;
+        decoder.step(step, &mut |_| Ok(()))?;
         progress(index + 1)?;
     }
     Ok(())

@@ -13,6 +13,7 @@ pub mod speed;
 pub mod statistics;
 pub mod windows;
 
+mod opened;
 mod rows;
 
 pub use calibration::{Collector, calibrate};

@@ -8,6 +8,7 @@
 use gravure_core::contracts::{Chunk, Decoder, Phase, Step, Wanted};
 use gravure_core::{Error, Result};
 
+use crate::opened::Opened;
 use crate::rows::{Normalizer, divergence, normalizer};
 use crate::statistics::{Measurement, Sums, quantile};
 use crate::windows::Windows;
@@ -171,29 +172,14 @@ pub fn quality(
     Ok(Quality { windows: windows.count(), context: windows.context(), tokens: perplexity.count, perplexity, comparison, worst })
 }
 
-/// A sequence that is closed when it is dropped.
-struct Open<'a>(&'a dyn Decoder, gravure_core::contracts::SequenceId);
-
-impl<'a> Open<'a> {
-    fn new(decoder: &'a dyn Decoder) -> Result<Self> {
-        Ok(Self(decoder, decoder.open()?))
-    }
-
-    fn step(&self, tokens: &[u32], wanted: Wanted, rows: &mut Vec<f32>) -> Result<()> {
-        rows.clear();
-        let chunks = [Chunk { sequence: self.1, tokens, phase: Phase::Prefill, wanted }];
-        self.0.step(Step::new(&chunks), &mut |row| {
-            rows.extend_from_slice(row.values);
-            Ok(())
-        })
-    }
-}
-
-impl Drop for Open<'_> {
-    fn drop(&mut self) {
-        // The sequence is known: it was opened here.
-        let _ = self.0.close(self.1);
-    }
+/// Continues a sequence and keeps the wanted rows of logits.
+fn prefill(sequence: &Opened<'_>, tokens: &[u32], wanted: Wanted, rows: &mut Vec<f32>) -> Result<()> {
+    rows.clear();
+    let chunks = [Chunk { sequence: sequence.id(), tokens, phase: Phase::Prefill, wanted }];
+    sequence.decoder().step(Step::new(&chunks), &mut |row| {
+        rows.extend_from_slice(row.values);
+        Ok(())
+    })
 }
 
 fn score_window(
@@ -203,21 +189,21 @@ fn score_window(
     reference: Option<&Subject<'_>>,
 ) -> Result<Vec<Score>> {
     let first = request.windows.first_scored();
-    let sequence = Open::new(subject.decoder)?;
-    let other = reference.map(|r| Open::new(r.decoder)).transpose()?;
+    let sequence = Opened::new(subject.decoder)?;
+    let other = reference.map(|r| Opened::new(r.decoder)).transpose()?;
     let (mut rows, mut other_rows) = (Vec::new(), Vec::new());
-    sequence.step(&tokens[..first], Wanted::Nothing, &mut rows)?;
+    prefill(&sequence, &tokens[..first], Wanted::Nothing, &mut rows)?;
     if let Some(other) = &other {
-        other.step(&tokens[..first], Wanted::Nothing, &mut other_rows)?;
+        prefill(other, &tokens[..first], Wanted::Nothing, &mut other_rows)?;
     }
     // The last token predicts what is beyond the window.
     let scored = &tokens[first..tokens.len() - 1];
     let block = (BLOCK_VALUES / subject.vocabulary.max(1)).max(LEAST_ROWS);
     let mut scores = Vec::with_capacity(scored.len());
     for (index, block_tokens) in scored.chunks(block).enumerate() {
-        sequence.step(block_tokens, Wanted::From(0), &mut rows)?;
+        prefill(&sequence, block_tokens, Wanted::From(0), &mut rows)?;
         if let Some(other) = &other {
-            other.step(block_tokens, Wanted::From(0), &mut other_rows)?;
+            prefill(other, block_tokens, Wanted::From(0), &mut other_rows)?;
         }
         let start = first + index * block;
         let next = &tokens[start + 1..start + 1 + block_tokens.len()];

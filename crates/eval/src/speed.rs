@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
-use gravure_core::contracts::{Chunk, Decoder, Phase, SequenceId, Step, Wanted};
+use gravure_core::contracts::{Chunk, Decoder, Phase, Step, Wanted};
 use gravure_core::{Error, Result};
 
 use crate::energy::EnergyMeter;
+use crate::opened::Opened;
 use crate::statistics::Spread;
 
 /// What to time.
@@ -66,10 +67,8 @@ pub fn speed(request: &SpeedRequest, decoder: &dyn Decoder, progress: &mut dyn F
     let (mut prefill, mut decode, mut tokens, mut first) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut joules, mut decoded) = (Some(0.0), 0_usize);
     for repetition in 0..=request.repetitions {
-        let sequences: Vec<SequenceId> = (0..request.sequences).map(|_| decoder.open()).collect::<Result<_>>()?;
-        let ran = repeat(request, decoder, &sequences, &prompt, &following);
-        sequences.iter().try_for_each(|s| decoder.close(*s))?;
-        let ran = ran?;
+        let sequences: Vec<Opened<'_>> = (0..request.sequences).map(|_| Opened::new(decoder)).collect::<Result<_>>()?;
+        let ran = repeat(request, decoder, &sequences, &prompt, &following)?;
         // The first run meets cold caches and sleeping threads.
         if repetition == 0 {
             continue;
@@ -100,9 +99,9 @@ struct Ran {
     joules: Option<f64>,
 }
 
-fn repeat(request: &SpeedRequest, decoder: &dyn Decoder, sequences: &[SequenceId], prompt: &[u32], following: &[u32]) -> Result<Ran> {
+fn repeat(request: &SpeedRequest, decoder: &dyn Decoder, sequences: &[Opened<'_>], prompt: &[u32], following: &[u32]) -> Result<Ran> {
     let run = |tokens: &[u32], phase| -> Result<f64> {
-        let chunks: Vec<_> = sequences.iter().map(|&sequence| Chunk { sequence, tokens, phase, wanted: Wanted::Last }).collect();
+        let chunks: Vec<_> = sequences.iter().map(|s| Chunk { sequence: s.id(), tokens, phase, wanted: Wanted::Last }).collect();
         let start = Instant::now();
         decoder.step(Step::new(&chunks), &mut |row| {
             std::hint::black_box(row.values);
@@ -112,7 +111,7 @@ fn repeat(request: &SpeedRequest, decoder: &dyn Decoder, sequences: &[SequenceId
     };
     let prompt_seconds = run(prompt, Phase::Prefill)?;
     // Decoding is timed apart from the prompt, as the reference tools do.
-    sequences.iter().try_for_each(|s| decoder.truncate(*s, 0))?;
+    sequences.iter().try_for_each(|s| decoder.truncate(s.id(), 0))?;
     if request.depth > 0 {
         let earlier: Vec<u32> = prompt.iter().copied().cycle().take(request.depth).collect();
         run(&earlier, Phase::Prefill)?;

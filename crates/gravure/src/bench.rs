@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use gravure_base::{Error, ErrorKind, Result};
+use gravure_base::{Error, Result};
 use gravure_eval::{Speed, SpeedRequest, bandwidth, memory, speed};
 
 use crate::Observer;
@@ -83,7 +83,7 @@ pub fn bench(request: &BenchRequest, observer: &dyn Observer) -> Result<BenchRep
     observer.begin("bench", 0, total);
     let timed = speed(&timing, engine.decoder()?, &mut |_| {
         observer.advance("", 1);
-        if observer.cancelled() { Err(Error::new(ErrorKind::Interrupted, "stopped")) } else { Ok(()) }
+        observer.go_on()
     });
     observer.end();
     let timed = timed?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use gravure_base::{Disk, Error, ErrorKind, Result, ResultExt, Storage};
+use gravure_base::{Disk, Result, ResultExt, Storage};
 use gravure_core::values::ImportanceEntry;
 use gravure_core::{ImportanceMatrix, Role, TensorId};
 use gravure_eval::calibration::{InputSums, Watched};
@@ -116,7 +116,7 @@ pub(crate) fn calibrate_loaded(request: &CalibrateRequest, engine: &Engine, obse
     let share = bytes / windows.count() as u64;
     let ran = run(&windows, engine.decoder()?, &mut collector, &mut |_| {
         observer.advance("", share);
-        if observer.cancelled() { Err(Error::new(ErrorKind::Interrupted, "stopped")) } else { Ok(()) }
+        observer.go_on()
     });
     observer.end();
     ran?;

@@ -1,6 +1,6 @@
 //! Embeddings: texts as vectors.
 
-use gravure_base::{Error, ErrorKind, Result};
+use gravure_base::{Error, Result};
 use gravure_core::HyperKey;
 use gravure_text::{Around, SpecialText};
 
@@ -76,9 +76,7 @@ pub fn embed(request: &EmbedRequest, observer: &dyn Observer) -> Result<Embeddin
     let width = engine.loaded.facts().width;
     let mut out = Embeddings { width, pooling, tokens: Vec::new(), vectors: Vec::new() };
     for (index, text) in request.texts.iter().enumerate() {
-        if observer.cancelled() {
-            return Err(Error::new(ErrorKind::Interrupted, "stopped"));
-        }
+        observer.go_on()?;
         let at = |e: Error| e.at_item(format!("text {index}"));
         let tokens = tokenizer.encode_with(text, Around::Specials, SpecialText::Text).map_err(at)?;
         let rows = encoder.encode(&tokens, &vec![0; tokens.len()]).map_err(at)?;

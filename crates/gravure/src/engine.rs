@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use gravure_base::{Error, ErrorKind, Limits, Result};
+use gravure_base::{Error, Limits, Result};
 pub use gravure_core::contracts::{Activations, CacheType, Determinism};
 use gravure_core::contracts::{Decoder, LoadRequest, Loaded};
 use gravure_core::{HyperKey, Model};
 
 use crate::open::{OpenRequest, open};
+use crate::quantize::threads;
 use crate::{Observer, adapter, catalog, translate};
 
 /// What to load and how.
@@ -102,9 +103,7 @@ pub fn load(options: &LoadOptions, observer: &dyn Observer) -> Result<Engine> {
     for note in &model.notes {
         observer.note(&format!("{}: {}", note.subject, note.text));
     }
-    if observer.cancelled() {
-        return Err(Error::new(ErrorKind::Interrupted, "stopped"));
-    }
+    observer.go_on()?;
     prepare(model, options)
 }
 
@@ -129,7 +128,7 @@ pub(crate) fn prepare(model: Model, options: &LoadOptions) -> Result<Engine> {
     }
     let context = model.hyperparameters.u64(HyperKey::ContextLength).ok().and_then(|c| usize::try_from(c).ok());
     let own = context.unwrap_or(LoadOptions::MOST_POSITIONS).min(LoadOptions::MOST_POSITIONS);
-    let threads = if options.threads > 0 { options.threads } else { std::thread::available_parallelism().map_or(1, usize::from) };
+    let threads = threads(options.threads);
     let adapters = options.adapters.iter().map(|(path, strength)| adapter::read(path, *strength, &graph_model, options.limits));
     let adapters = adapters.collect::<Result<Vec<_>>>()?;
     let loaded = runtime.load(&LoadRequest {

@@ -122,22 +122,12 @@ pub(crate) fn text_tokens(model: &Model, path: &Path) -> Result<Vec<u32>> {
     tokenizer(model)?.encode_with(&text, around, gravure_text::SpecialText::Text).in_file(path)
 }
 
-/// Runs the windows of a text through a model, and through its reference where there is one.
+/// Runs the windows of a text through models, and through their references where there are some; one that
+/// is the reference of several is loaded once.
 ///
 /// # Errors
-/// Those of loading; `Unsupported` where a model does not decode or has no tokenizer; `Request` where
-/// the text is too short, or the two models have different vocabularies; `Interrupted`.
-pub fn evaluate(request: &EvaluateRequest, observer: &dyn Observer) -> Result<Evaluation> {
-    let with_context = |options: &LoadOptions| LoadOptions { positions: request.context, ..options.clone() };
-    let engine = load(&with_context(&request.model), observer)?;
-    let reference = request.reference.as_ref().map(|r| load(&with_context(r), observer)).transpose()?;
-    evaluate_loaded(request, &engine, reference.as_ref(), observer)
-}
-
-/// Evaluates several models; one that is the reference of several is loaded once.
-///
-/// # Errors
-/// As [`evaluate`], of the first that fails.
+/// Of the first that fails: those of loading; `Unsupported` where a model does not decode or has no
+/// tokenizer; `Request` where the text is too short, or two models have different vocabularies; `Interrupted`.
 pub fn evaluate_all(requests: &[EvaluateRequest], observer: &dyn Observer) -> Result<Vec<Evaluation>> {
     let mut reference: Option<(PathBuf, Engine)> = None;
     let mut out = Vec::with_capacity(requests.len());
@@ -158,7 +148,7 @@ pub fn evaluate_all(requests: &[EvaluateRequest], observer: &dyn Observer) -> Re
 /// The same with models that are loaded already, with room for a window each.
 ///
 /// # Errors
-/// As [`evaluate`].
+/// As [`evaluate_all`].
 pub fn evaluate_loaded(
     request: &EvaluateRequest,
     engine: &Engine,
@@ -184,7 +174,7 @@ pub fn evaluate_loaded(
     let share = bytes / windows.count() as u64;
     let measured = quality(&measure, &model, other.as_ref(), &mut |_, perplexity| {
         observer.advance(&format!("perplexity {perplexity:.4}"), share);
-        if observer.cancelled() { Err(Error::new(gravure_base::ErrorKind::Interrupted, "stopped")) } else { Ok(()) }
+        observer.go_on()
     });
     observer.end();
     let Quality { windows, context, tokens, perplexity, comparison, worst } = measured?;
@@ -206,7 +196,8 @@ pub fn evaluate_loaded(
     })
 }
 
-fn subject(engine: &Engine) -> Result<Subject<'_>> {
+/// A model as evaluation wants it.
+pub(crate) fn subject(engine: &Engine) -> Result<Subject<'_>> {
     Ok(Subject { decoder: engine.decoder()?, vocabulary: engine.loaded.facts().width })
 }
 

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use gravure_base::{Error, ErrorKind, Result};
+use gravure_base::{Error, Result};
 use gravure_core::{ChunkStream, Encoding, Method, Tensor};
 
 use crate::Observer;
@@ -173,9 +173,7 @@ impl ChunkStream for Executor<'_> {
                 sink(chunk.job, &bytes)?;
                 let row_bytes = job.source.encoding.row_bytes(job.source.shape.row_length()).unwrap_or(0);
                 self.observer.advance(&job.source.name, row_bytes * (chunk.rows.end - chunk.rows.start));
-                if self.observer.cancelled() {
-                    return Err(Error::new(ErrorKind::Interrupted, "stopped by the user"));
-                }
+                self.observer.go_on()?;
             }
             Ok(())
         })

@@ -33,7 +33,7 @@ pub use calibrate::{CalibrateRequest, Calibrated, Starved, calibrate};
 pub use catalog::catalog;
 pub use doctor::{Check, DoctorReport, doctor};
 pub use embed::{EmbedRequest, Embeddings, Pooling, Scaling, embed};
-pub use evaluate::{EvaluateRequest, Evaluation, WorstText, evaluate, evaluate_all, evaluate_loaded};
+pub use evaluate::{EvaluateRequest, Evaluation, WorstText, evaluate_all, evaluate_loaded};
 pub use gravure_base::{Error, ErrorKind, Limits, Result, ResultExt};
 pub use gravure_core::values::{Deployment, Figure, ModelKind, NumberType, RuntimeProfile, Target};
 pub use gravure_core::{Artifact, ArtifactFile, Catalog, Encoding, Format, ImportanceUse, Metadata, Model, Note, Plan, PlanEntry, Value};

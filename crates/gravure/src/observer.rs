@@ -1,5 +1,7 @@
 //! How a long operation tells what it does.
 
+use gravure_base::{Error, ErrorKind, Result};
+
 /// Is told of progress. Methods are called from one thread at a time.
 pub trait Observer: Sync {
     /// Work of `total_bytes` (source bytes to read) in `tensors` tensors begins.
@@ -13,6 +15,14 @@ pub trait Observer: Sync {
     /// Whether the user asked to stop; checked between chunks.
     fn cancelled(&self) -> bool {
         false
+    }
+
+    /// Goes on, unless the user asked to stop.
+    ///
+    /// # Errors
+    /// `Interrupted`.
+    fn go_on(&self) -> Result<()> {
+        if self.cancelled() { Err(Error::new(ErrorKind::Interrupted, "stopped by the user")) } else { Ok(()) }
     }
 }
 

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use gravure_base::Result;
 use gravure_eval::{SpeedRequest, speed};
 
+use crate::Observer;
 use crate::engine::{Engine, LoadOptions, load};
 use crate::evaluate::{EvaluateRequest, Evaluation, evaluate_loaded};
 use crate::quantize::{QuantizeRequest, quantize};
-use crate::{Error, ErrorKind, Observer};
 
 /// One way to quantize.
 #[derive(Debug, Clone)]
@@ -83,9 +83,7 @@ pub fn try_all(request: &TrialRequest, observer: &dyn Observer) -> Result<Trials
     let original_trial = measure(request, "original", bytes, &original, None, observer)?;
     let mut candidates = Vec::with_capacity(request.candidates.len());
     for candidate in &request.candidates {
-        if observer.cancelled() {
-            return Err(Error::new(ErrorKind::Interrupted, "stopped"));
-        }
+        observer.go_on()?;
         let outcome = quantize(&candidate.quantize, observer)?;
         let bytes = outcome.artifact.files.iter().map(|f| f.bytes).sum();
         let first = outcome.artifact.files.first().map(|f| &f.path);

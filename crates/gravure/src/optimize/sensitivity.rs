@@ -10,16 +10,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use gravure_base::{Error, ErrorKind, MemoryReader, Result, ResultExt};
+use gravure_base::{Error, MemoryReader, Result, ResultExt};
 use gravure_core::contracts::Activations;
 use gravure_core::values::{CandidateError, Sensitivity, StoredTensor, TensorSensitivity};
 use gravure_core::{Encoding, Model, Plan, Tensor, TensorId};
 use gravure_eval::calibration::InputSums;
-use gravure_eval::{QualityRequest, Subject, Windows, quality};
+use gravure_eval::{QualityRequest, Windows, quality};
 
 use super::OptimizeRequest;
 use crate::engine::{Engine, LoadOptions, prepare};
-use crate::evaluate::{first_token, text_tokens, tokenizer};
+use crate::evaluate::{first_token, subject, text_tokens, tokenizer};
 use crate::{Observer, catalog};
 
 /// Weights of a tensor whose rounding errors are computed; of larger tensors evenly spaced rows.
@@ -56,7 +56,7 @@ pub(super) fn measure(
     let errors = errors(&tensors, &candidates, inputs, original.threads, observer);
     observer.end();
     let errors = errors?;
-    let constants = constants(request, neutral, &tensors, &errors, inputs, observer)?;
+    let constants = constants(request, neutral, original, &tensors, &errors, inputs, observer)?;
     let entry = |((tensor, candidates), (constant, measured)): ((&&Tensor, Vec<CandidateError>), (f64, bool))| TensorSensitivity {
         tensor: tensor.name.clone(),
         constant,
@@ -103,11 +103,9 @@ fn errors(
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 let Some(tensor) = tensors.get(index) else { return mine };
-                let errors = if observer.cancelled() {
-                    Err(Error::new(ErrorKind::Interrupted, "stopped"))
-                } else {
-                    tensor_errors(tensor, candidates, &weights_of(tensor, inputs)).at_item(|| tensor.name.clone())
-                };
+                let errors = observer
+                    .go_on()
+                    .and_then(|()| tensor_errors(tensor, candidates, &weights_of(tensor, inputs)).at_item(|| tensor.name.clone()));
                 mine.push((index, errors));
                 let _one_at_a_time = told.lock();
                 observer.advance(&tensor.name, tensor.bytes().unwrap_or(0));
@@ -177,6 +175,7 @@ fn coarse(errors: &[CandidateError]) -> Result<(&'static dyn Encoding, f64)> {
 fn constants(
     request: &OptimizeRequest,
     neutral: &Model,
+    original: &Engine,
     tensors: &[&Tensor],
     errors: &[Vec<CandidateError>],
     inputs: &Inputs,
@@ -184,7 +183,13 @@ fn constants(
 ) -> Result<Vec<(f64, bool)>> {
     let activations = if neutral.parameters() <= EXACT_PARAMETERS { Activations::F32 } else { request.source.activations };
     let options = LoadOptions { positions: request.context, activations, ..request.source.clone() };
-    let reference = prepare(neutral.clone(), &options)?;
+    let own;
+    let reference = if activations == request.source.activations {
+        original
+    } else {
+        own = prepare(neutral.clone(), &options)?;
+        &own
+    };
     let tokens = text_tokens(&reference.model, &request.calibration_data)?;
     let first = first_token(tokenizer(&reference.model)?);
     let windows = Windows::new(&tokens, request.context, first, Some(request.sensitivity_windows))?;
@@ -196,13 +201,7 @@ fn constants(
         let tensor = tensors[index];
         let (encoding, error) = coarse(&errors[index]).at_item(|| tensor.name.clone())?;
         let variant = prepare(with_one(neutral, tensor, encoding, &weights_of(tensor, inputs))?, &options)?;
-        let subject = |engine: &'_ Engine| -> Result<usize> { Ok(engine.loaded.facts().width) };
-        let (model, other) = (
-            Subject { decoder: variant.decoder()?, vocabulary: subject(&variant)? },
-            Subject { decoder: reference.decoder()?, vocabulary: subject(&reference)? },
-        );
-        let stop = || if observer.cancelled() { Err(Error::new(ErrorKind::Interrupted, "stopped")) } else { Ok(()) };
-        let result = quality(&what, &model, Some(&other), &mut |_, _| stop())?;
+        let result = quality(&what, &subject(&variant)?, Some(&subject(reference)?), &mut |_, _| observer.go_on())?;
         let divergence = result.comparison.map_or(f64::NAN, |c| c.kl_divergence.value);
         observer.advance(&tensor.name, tensor.bytes()?);
         if !divergence.is_finite() {
