@@ -1,4 +1,5 @@
 //! The command line: a thin skin over the facade. Each verb is one file.
+#![forbid(unsafe_code)]
 
 mod args;
 mod arguments;
