@@ -6,7 +6,8 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 depth=--quick
-[ "${1:-}" = --full ] && depth=
+full=
+[ "${1:-}" = --full ] && depth= full=--full
 
 cargo build --release --package gravure-cli
 gravure="${CARGO_TARGET_DIR:-target}/release/gravure"
@@ -25,6 +26,11 @@ mkdir -p "$work"
 cargo build --quiet --release --package gravure-testing --example tiny_model
 "$PEER_PYTHON" tests/interop/logits.py --gravure "$gravure" --tiny "${CARGO_TARGET_DIR:-target}/release/examples/tiny_model" \
     --logits "$PEER_BIN/llama-logits" --work "$work/logits"
+
+# shellcheck disable=SC2086 # an empty word is no argument
+# Perplexity, divergence and importance against llama.cpp's tools; llama-quantize reads the importance matrix.
+"$PEER_PYTHON" tests/interop/evaluation.py --gravure "$gravure" --peers "$PEER_BIN" --work "$work/evaluation" --bytes 60000 \
+    $full
 
 export PEER_BIN PEER_PYTHON
 tests/interop/consumers.sh "$gravure"
