@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What Gravure writes is opened by its real consumers: llama.cpp runs it, gguf-py reads it.
 #
-#   tests/interop/consumers.sh GRAVURE        needs PEER_BIN and PEER_PYTHON from peers.sh
+#   tests/interop/consumers.sh GRAVURE        needs PEER_BIN and PEER_PYTHON from peers.sh, and the example tiny_model built
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 gravure="$1"
@@ -50,7 +50,6 @@ for type in q4_k_m q8_0 q3_k_m; do
 done
 
 # Every decoder architecture, with random weights: it loads, runs, and gives a number, never NaN.
-cargo build --quiet --release --package gravure-testing --example tiny_model
 tiny="${CARGO_TARGET_DIR:-target}/release/examples/tiny_model"
 head -c 4000 models/gravure-tiny/eval.txt >"$work/short"
 for design in llama mistral qwen2 qwen3 phi3 gemma2 gemma3 gpt2; do

@@ -9,7 +9,8 @@ depth=--quick
 full=
 [ "${1:-}" = --full ] && depth= full=--full
 
-cargo build --release --package gravure-cli
+# In one go: apart, the two would build their common dependencies twice, with other features.
+cargo build --release --package gravure-cli --package gravure-testing --bin gravure --example tiny_model
 gravure="${CARGO_TARGET_DIR:-target}/release/gravure"
 settings="$(tests/interop/peers.sh)"
 eval "$settings"
@@ -23,7 +24,6 @@ mkdir -p "$work"
     --split "$PEER_BIN/llama-gguf-split" --models "$work/models" --work "$work" $depth
 
 # What llama.cpp computes on the converted models, against transformers.
-cargo build --quiet --release --package gravure-testing --example tiny_model
 "$PEER_PYTHON" tests/interop/logits.py --gravure "$gravure" --tiny "${CARGO_TARGET_DIR:-target}/release/examples/tiny_model" \
     --logits "$PEER_BIN/llama-logits" --work "$work/logits"
 
