@@ -29,6 +29,13 @@ fn not_a_size(text: &str) -> Error {
     Error::request(format!("`{text}` is not a size")).help("write 123456B, 400MB, 1.5GiB or 2G")
 }
 
+/// A share such as `0.95` or `95%`, between 0 and 1.
+pub(crate) fn share(text: &str) -> Result<f64> {
+    let (number, scale) = text.strip_suffix('%').map_or((text, 1.0), |number| (number, 100.0));
+    let value = number.trim_end().parse::<f64>().ok().map(|v| v / scale).filter(|v| (0.0..=1.0).contains(v));
+    value.ok_or_else(|| Error::request(format!("`{text}` is not a share")).help("write 0.95 or 95%"))
+}
+
 /// `KEY=TYPE:VALUE` with a type of `int`, `float`, `bool` or `str`. Whole numbers are stored as `u32` and floats
 /// as `f32`, as llama-quantize does.
 pub(crate) fn override_kv(text: &str) -> Result<(String, Value)> {
@@ -100,6 +107,16 @@ mod tests {
         }
         for text in ["", "MB", "12XB", "-3MB", "1e400", "nan"] {
             assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn shares_are_read_as_fractions_and_in_percent() {
+        for (text, value) in [("0.95", 0.95), ("95%", 0.95), ("95 %", 0.95), ("1", 1.0), ("0", 0.0)] {
+            assert!((share(text).unwrap() - value).abs() < 1e-12, "{text}");
+        }
+        for text in ["", "95", "-1%", "101%", "nan", "x"] {
+            assert!(share(text).is_err(), "{text}");
         }
     }
 

@@ -99,6 +99,8 @@ pub fn calibrate(request: &CalibrateRequest, observer: &dyn Observer) -> Result<
 pub(crate) struct Seen {
     pub(crate) report: Calibrated,
     pub(crate) inputs: BTreeMap<TensorId, InputSums>,
+    /// What was written to the file.
+    pub(crate) matrix: ImportanceMatrix,
 }
 
 /// The same with a model that is loaded already, with room for a window.
@@ -131,7 +133,7 @@ pub(crate) fn calibrate_loaded(request: &CalibrateRequest, engine: &Engine, obse
         starved,
         seconds: started.elapsed().as_secs_f64(),
     };
-    Ok(Seen { report, inputs: collector.into_sums() })
+    Ok(Seen { report, inputs: collector.into_sums(), matrix })
 }
 
 fn importance(collector: &Collector, windows: &Windows<'_>, request: &CalibrateRequest) -> Result<(ImportanceMatrix, Vec<Starved>)> {

@@ -46,7 +46,7 @@ pub use gravure_targets::{runtime as runtime_profile, runtimes as runtime_profil
 pub use inspect::{Inspection, TensorLine, WouldWeigh, inspect};
 pub use observer::{Observer, Quiet};
 pub use open::{OpenRequest, open};
-pub use optimize::{Budget, OptimizeRequest, Optimized, Stage, optimize};
+pub use optimize::{Bound, Budget, Force, OptimizeRequest, Optimized, Predicted, Stage, Unit, Verdict, failure, optimize};
 pub use output::Split;
 pub use quantize::{Outcome, PlanSource, QuantizePlan, QuantizeRequest, TensorOutcome, TokenizerProof, plan_quantize, quantize};
 pub use recommend::{Candidate as SizedCandidate, Choice, Considered, Fallback, RecommendRequest, Recommendation, command, recommend};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gravure_base::{Disk, Error, Limits, Result, Storage};
+use gravure_base::{Disk, Error, Limits, Result, Sha256, Storage};
 use gravure_core::{
     Artifact, Format, ImportanceMatrix, Metadata, Model, Naming, Note, Package, PackageTensor, Plan, PlanEntry, Policy, Tensor,
     WriteRequest,
@@ -43,6 +43,8 @@ pub struct QuantizeRequest {
     pub plan: PlanSource,
     /// Importance matrix file.
     pub importance: Option<PathBuf>,
+    /// An importance matrix that is in memory already; goes before the file.
+    pub matrix: Option<Arc<ImportanceMatrix>>,
     /// How the output is cut into files.
     pub split: Split,
     /// Metadata to set in the output.
@@ -67,6 +69,7 @@ impl QuantizeRequest {
             output_format: None,
             plan,
             importance: None,
+            matrix: None,
             split: Split::Single,
             overrides: Metadata::new(),
             threads: 0,
@@ -201,9 +204,10 @@ impl Prepared {
             limits: request.limits,
         })?;
         let neutral = translate::to_neutral(&source, catalog(), gravure_formats::neutral_name)?;
-        let importance = match &request.importance {
-            Some(path) => Some(gravure_formats::read_importance_matrix(path, catalog(), &request.limits)?),
-            None => None,
+        let importance = match (&request.matrix, &request.importance) {
+            (Some(matrix), _) => Some(matrix.as_ref().clone()),
+            (None, Some(path)) => Some(gravure_formats::read_importance_matrix(path, catalog(), &request.limits)?),
+            (None, None) => None,
         };
         let mut plan = decide(request, source.naming, &neutral, importance.as_ref())?;
         let importance = match &request.plan {
@@ -228,7 +232,8 @@ impl Prepared {
         let mut write = write_request(&request.output, request.storage.clone(), request.split, &source, &plan);
         let mut files = source.source.files.clone();
         files.extend(request.importance.clone());
-        let decision = format!("{} {plan:?} {:?} {:?}", format.id(), request.overrides, request.split);
+        let seen = request.matrix.as_ref().map(|matrix| digest(matrix));
+        let decision = format!("{} {plan:?} {:?} {:?} {seen:?}", format.id(), request.overrides, request.split);
         write.fingerprint = Some(fingerprint(&decision, &files));
         let (jobs, tensors) = jobs(&model, &plan, format, importance.as_ref())?;
         let tokenizer_proof = prove_tokenizer(&mut model, &source, format)?;
@@ -282,6 +287,16 @@ impl Prepared {
             tokenizer_proof: self.tokenizer_proof.clone(),
         })
     }
+}
+
+/// Names the contents of an importance matrix.
+fn digest(matrix: &ImportanceMatrix) -> String {
+    let mut digest = Sha256::new();
+    for (name, entry) in &matrix.entries {
+        digest.update(name.as_bytes());
+        entry.values.iter().chain(&entry.counts).for_each(|v| digest.update(&v.to_le_bytes()));
+    }
+    digest.finish()
 }
 
 /// Compares the source's tokenizer with the one that a program will find in the output, where the two

@@ -7,7 +7,7 @@
 //! as the user wants; the recommendation is the choice of the first runtime that has one. Nothing here knows an
 //! encoding, a format or a device by name: all of these are data of the target's files.
 
-mod candidates;
+pub(crate) mod candidates;
 
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,7 @@ pub use candidates::{Candidate, Fallback};
 use candidates::{Catalogue, Place};
 
 /// Positions that are planned for where nobody says how many.
-const POSITIONS: u64 = 4096;
+pub(crate) const POSITIONS: u64 = 4096;
 /// Share of the weights read for a token that has to be on fast kernels.
 const MOSTLY: f64 = 0.95;
 
@@ -204,7 +204,7 @@ pub fn recommend(request: &RecommendRequest) -> Result<Recommendation> {
 }
 
 /// Bytes of one number in the cache.
-fn cache_number(cache: CacheType) -> f64 {
+pub(crate) fn cache_number(cache: CacheType) -> f64 {
     match cache {
         CacheType::F32 => 4.0,
         CacheType::F16 => 2.0,

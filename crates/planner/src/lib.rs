@@ -1,11 +1,13 @@
 //! Who decides which encoding each tensor gets: policies, each from model, request and calibration to
 //! a [`gravure_core::Plan`].
 //!
-//! [`budget`] finds what loses least under a limit, [`mixtures`] are the named types of the GGUF world,
-//! [`uniform`] is one plain type for a whole model. [`roofline`] predicts what a plan costs on a device.
+//! [`budget`] finds what loses least under a limit, [`two_budgets`] under two, [`mixtures`] are the named
+//! types of the GGUF world, [`uniform`] is one plain type for a whole model. [`roofline`] predicts what a
+//! plan costs on a device.
 #![forbid(unsafe_code)]
 
 pub mod budget;
 pub mod mixtures;
 pub mod roofline;
+pub mod two_budgets;
 pub mod uniform;

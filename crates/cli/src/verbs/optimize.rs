@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use gravure::{Budget, OptimizeRequest, Optimized, Result, optimize};
+use gravure::{Budget, Error, Measuring, OptimizeRequest, Optimized, Result, failure, find_target, optimize};
 
 use crate::arguments;
 use crate::engine::EngineArgs;
 use crate::printer::{Printer, Table, bytes};
 use crate::progress::Progress;
+
+/// Heading of the limits.
+const BUDGET: &str = "Budget (any together)";
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -24,23 +27,20 @@ pub(crate) struct Args {
     /// Another text, that the result is measured on
     #[arg(long, value_name = "FILE")]
     eval_data: PathBuf,
-    /// Size of the file at most: 123456B, 400MB, 1.5GiB
-    #[arg(long, value_name = "SIZE", required_unless_present_any = ["max_tensor_bytes", "bits_per_weight", "max_kld"])]
-    max_size: Option<String>,
-    /// Size of all tensors at most, without header and padding
-    #[arg(long, value_name = "SIZE")]
-    max_tensor_bytes: Option<String>,
-    /// Bits for each weight at most
-    #[arg(long, value_name = "BITS")]
-    bits_per_weight: Option<f64>,
-    /// Mean KL divergence from the original at most
-    #[arg(long, value_name = "NATS")]
-    max_kld: Option<f64>,
-    /// Encodings to choose from [default: all that the format holds]
+    #[command(flatten)]
+    budget: BudgetArgs,
+    /// Device: an id of `gravure targets`, `host` for this machine (its memory is timed), or a TOML file; its
+    /// runtime's encodings are chosen from
+    #[arg(long, value_name = "TARGET")]
+    target: Option<String>,
+    /// Positions that memory and speed are planned for [default: the model's own, at most 4096]
+    #[arg(long, visible_alias = "context", value_name = "N")]
+    ctx: Option<u64>,
+    /// Encodings to choose from [default: all that the format and the target's runtime hold]
     #[arg(long, value_delimiter = ',', value_name = "ENCODINGS")]
     encodings: Vec<String>,
-    /// Tokens in a window
-    #[arg(long, visible_alias = "ctx", short = 'c', value_name = "N", default_value_t = 512)]
+    /// Tokens in a window of the texts
+    #[arg(long, short = 'c', value_name = "N", default_value_t = 512)]
     ctx_size: usize,
     /// Windows of the calibration text that importance is measured on, at most
     #[arg(long, value_name = "N", default_value_t = 128)]
@@ -55,15 +55,59 @@ pub(crate) struct Args {
     engine: EngineArgs,
 }
 
+/// What must hold; any may be given together.
+#[derive(Debug, clap::Args)]
+struct BudgetArgs {
+    /// Size of the file at most: 123456B, 400MB, 1.5GiB
+    #[arg(long, help_heading = BUDGET, value_name = "SIZE")]
+    max_size: Option<String>,
+    /// Size of all tensors at most, without header and padding
+    #[arg(long, help_heading = BUDGET, value_name = "SIZE")]
+    max_tensor_bytes: Option<String>,
+    /// Bits for each weight at most
+    #[arg(long, help_heading = BUDGET, value_name = "BITS")]
+    bits_per_weight: Option<f64>,
+    /// Memory at most: weights, keys and values at `--ctx`, and the target's runtime
+    #[arg(long, help_heading = BUDGET, value_name = "SIZE")]
+    max_memory: Option<String>,
+    /// Tokens that `--target` decodes in a second at least, as the roofline predicts
+    #[arg(long, help_heading = BUDGET, value_name = "N")]
+    min_tokens_per_second: Option<f64>,
+    /// Mean KL divergence from the original at most
+    #[arg(long, help_heading = BUDGET, value_name = "NATS")]
+    max_kld: Option<f64>,
+    /// Share of positions with the original's most likely token at least: 0.95, 95%
+    #[arg(long, help_heading = BUDGET, value_name = "SHARE")]
+    min_top1: Option<String>,
+}
+
+impl BudgetArgs {
+    fn budget(&self) -> Result<Budget> {
+        let size = |text: &Option<String>| text.as_deref().map(arguments::size).transpose();
+        Ok(Budget {
+            max_size: size(&self.max_size)?,
+            max_tensor_bytes: size(&self.max_tensor_bytes)?,
+            bits_per_weight: self.bits_per_weight,
+            max_memory: size(&self.max_memory)?,
+            min_tokens_per_second: self.min_tokens_per_second,
+            max_kl_divergence: self.max_kld,
+            min_top1_agreement: self.min_top1.as_deref().map(arguments::share).transpose()?,
+        })
+    }
+}
+
 pub(crate) fn run(args: &Args, printer: &Printer) -> Result<ExitCode> {
-    let size = |text: &Option<String>| text.as_deref().map(arguments::size).transpose();
+    let budget = args.budget.budget()?;
+    if budget.is_empty() {
+        return Err(Error::request("there is no budget").help(
+            "give --max-size, --max-tensor-bytes, --bits-per-weight, --max-memory, --min-tokens-per-second, --max-kld or --min-top1",
+        ));
+    }
+    let target = args.target.as_deref().map(|t| find_target(t, Measuring::Measure, printer.threads)).transpose()?;
     let request = OptimizeRequest {
-        budget: Budget {
-            max_size: size(&args.max_size)?,
-            max_tensor_bytes: size(&args.max_tensor_bytes)?,
-            bits_per_weight: args.bits_per_weight,
-            max_kl_divergence: args.max_kld,
-        },
+        budget,
+        target,
+        positions: args.ctx,
         context: args.ctx_size,
         calibration_windows: Some(args.calibration_chunks),
         sensitivity_windows: args.sensitivity_chunks,
@@ -77,7 +121,12 @@ pub(crate) fn run(args: &Args, printer: &Printer) -> Result<ExitCode> {
     } else {
         printer.text(&text(&done));
     }
-    Ok(ExitCode::SUCCESS)
+    let Some(failure) = failure(&done.promises) else { return Ok(ExitCode::SUCCESS) };
+    if printer.json {
+        // The document says what does not hold: there is only one.
+        return Ok(ExitCode::from(failure.kind().exit_code()));
+    }
+    Err(failure)
 }
 
 fn text(done: &Optimized) -> String {
@@ -94,7 +143,12 @@ fn text(done: &Optimized) -> String {
         row("top-1 agreement", format!("{:.2} %", c.top1_agreement.value * 100.0));
     }
     row("predicted divergence", format!("{:.6}", done.predicted_kl_divergence));
+    row("memory", format!("{} at {} positions", bytes(done.predicted.memory_bytes), done.predicted.positions));
+    if let (Some(speed), Some(target)) = (done.predicted.tokens_per_second, &done.predicted.target) {
+        row("predicted decoding", format!("{speed:.1} tokens/s on {target}"));
+    }
     let mut out = format!("{table}\n");
+    done.promises.iter().for_each(|p| out += &format!("{} {p}\n", if p.met { "holds: " } else { "MISSED:" }));
     let encodings: Vec<_> = done.encodings.iter().map(|(e, n)| format!("{n} {e}")).collect();
     out += &format!("tensors: {}\n", encodings.join(", "));
     let stages: Vec<_> = done.stages.iter().map(|s| format!("{} {:.1} s", s.name, s.seconds)).collect();

@@ -18,6 +18,7 @@ use gravure_eval::calibration::InputSums;
 use gravure_eval::{QualityRequest, Windows, quality};
 
 use super::OptimizeRequest;
+use super::space::choosable;
 use crate::engine::{Engine, LoadOptions, prepare};
 use crate::evaluate::{first_token, subject, text_tokens, tokenizer};
 use crate::{Observer, catalog};
@@ -34,7 +35,7 @@ const EXACT_PARAMETERS: u64 = 100_000_000;
 /// Mean squares of the inputs of each weight.
 pub(crate) type Inputs = BTreeMap<TensorId, InputSums>;
 
-/// Measures everything.
+/// Measures everything, for the request's candidates.
 pub(super) fn measure(
     request: &OptimizeRequest,
     neutral: &Model,
@@ -43,15 +44,8 @@ pub(super) fn measure(
     inputs: &Inputs,
     observer: &dyn Observer,
 ) -> Result<Sensitivity> {
-    let candidates = candidates(request)?;
-    let mut tensors = Vec::new();
-    for entry in &base.tensors {
-        let tensor = neutral.tensor(&entry.tensor).ok_or_else(|| Error::bug("a planned tensor is gone"))?;
-        let packs = tensor.shape.dimensions().len() == 2 && tensor.id.is_some_and(|id| !id.keeps_full_precision(2));
-        if packs && !tensor.encoding.is_integer() && entry.encoding != "f32" {
-            tensors.push(tensor);
-        }
-    }
+    let candidates = request.candidates.iter().map(|id| catalog().encoding(id)).collect::<Result<Vec<_>>>()?;
+    let tensors = choosable(neutral, base)?;
     observer.begin("errors", tensors.len(), tensors.iter().map(|t| t.bytes()).sum::<Result<u64>>()?);
     let errors = errors(&tensors, &candidates, inputs, original.threads, observer);
     observer.end();
@@ -64,16 +58,6 @@ pub(super) fn measure(
         candidates,
     };
     Ok(Sensitivity { tensors: tensors.iter().zip(errors).zip(constants).map(entry).collect() })
-}
-
-/// Encodings to choose from.
-fn candidates(request: &OptimizeRequest) -> Result<Vec<&'static dyn Encoding>> {
-    if !request.candidates.is_empty() {
-        return request.candidates.iter().map(|id| catalog().encoding(id)).collect();
-    }
-    let format = catalog().formats.first().ok_or_else(|| Error::bug("no format is registered"))?;
-    let usable = |e: &&dyn Encoding| e.can_encode() && !e.is_integer() && format.can_hold(*e) && e.bits_per_weight() <= 16.0;
-    Ok(catalog().encodings.iter().copied().filter(usable).collect())
 }
 
 /// The mean square of each input of a tensor, or ones where nobody has seen them.

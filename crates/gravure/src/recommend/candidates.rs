@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gravure_base::{Error, Result};
-use gravure_core::Format;
 use gravure_core::values::{Backend, ComputeUnit, Deployment, Figure, ModelKind, NumberType, Precision, RuntimeProfile};
+use gravure_core::{Encoding, Format};
 use gravure_planner::mixtures::{MIXTURES, Mixture};
 use gravure_planner::roofline::{Placement, Prediction, Use, Workload};
 use serde::Serialize;
@@ -64,17 +64,17 @@ pub struct Fallback {
 }
 
 /// The question, with what follows from the model.
-pub(super) struct Place<'a> {
-    pub(super) request: &'a RecommendRequest,
-    pub(super) workload: &'a Workload,
-    pub(super) kind: ModelKind,
-    pub(super) context: u64,
-    pub(super) cache_bytes: u64,
-    pub(super) memory_limit: u64,
+pub(crate) struct Place<'a> {
+    pub(crate) request: &'a RecommendRequest,
+    pub(crate) workload: &'a Workload,
+    pub(crate) kind: ModelKind,
+    pub(crate) context: u64,
+    pub(crate) cache_bytes: u64,
+    pub(crate) memory_limit: u64,
 }
 
 /// One runtime on one unit.
-pub(super) struct Site<'a> {
+pub(crate) struct Site<'a> {
     place: &'a Place<'a>,
     profile: &'a RuntimeProfile,
     backend: &'a Backend,
@@ -85,7 +85,7 @@ pub(super) struct Site<'a> {
 
 impl<'a> Place<'a> {
     /// Where `deployment` runs.
-    pub(super) fn site(&'a self, deployment: &'a Deployment, profile: &'a RuntimeProfile) -> Result<Site<'a>> {
+    pub(crate) fn site(&'a self, deployment: &'a Deployment, profile: &'a RuntimeProfile) -> Result<Site<'a>> {
         // Reading a target has checked both names.
         let missing = |what: &str| Error::bug(format!("the target's {what} was not checked")).at_item(&*deployment.runtime);
         let backend = profile.backend(&deployment.backend).ok_or_else(|| missing("backend"))?;
@@ -156,18 +156,33 @@ impl Site<'_> {
         if seconds > 0.0 { work / seconds } else { peak(self.backend.float_products) }
     }
 
+    /// The model's weights as `tensors` stores them, by their neutral names.
+    fn stored<'t>(&self, tensors: &BTreeMap<String, (&'t dyn Encoding, u64)>) -> Vec<Stored<'t>> {
+        let stored = self.place.workload.weights.iter().map(|w| match tensors.get(&w.name) {
+            Some((encoding, bytes)) => Stored { bytes: *bytes as f64, bits: encoding.bits_per_weight(), encoding: Some(encoding.id()) },
+            None => Stored { bytes: 0.0, bits: FLOAT_BITS, encoding: None },
+        });
+        stored.collect()
+    }
+
+    /// What the roofline says of tensors stored so.
+    pub(crate) fn predict_tensors(&self, tensors: &BTreeMap<String, (&dyn Encoding, u64)>) -> Prediction {
+        self.predict(&self.stored(tensors))
+    }
+
+    /// How many times longer weights in this encoding take than on a fast path.
+    pub(crate) fn slowdown(&self, encoding: &str) -> f64 {
+        if self.is_slow(&Stored { bytes: 0.0, bits: 0.0, encoding: Some(encoding) }) { self.backend.fallback_slowdown.value } else { 1.0 }
+    }
+
+    /// Bytes in a second that decoding reads.
+    pub(crate) fn decode_bandwidth(&self) -> f64 {
+        self.unit.bandwidth.value * self.decode.value
+    }
+
     /// What `mixture` is here, of exactly this size.
     fn exact(&self, mixture: &Mixture, sized: &Sized, base: f64) -> Candidate {
-        let stored: Vec<Stored<'_>> = self
-            .place
-            .workload
-            .weights
-            .iter()
-            .map(|w| match sized.tensors.get(&w.name) {
-                Some((encoding, bytes)) => Stored { bytes: *bytes as f64, bits: encoding.bits_per_weight(), encoding: Some(encoding.id()) },
-                None => Stored { bytes: 0.0, bits: FLOAT_BITS, encoding: None },
-            })
-            .collect();
+        let stored = self.stored(&sized.tensors);
         let weight_bytes = sized.tensors.values().map(|(_, bytes)| bytes).sum();
         let mut candidate = self.candidate(mixture.id, mixture.doc, &stored, weight_bytes, base);
         candidate.exact = true;
@@ -275,7 +290,7 @@ impl Site<'_> {
 }
 
 /// Tokens in a second of what counts: decoding, or encoding where there is none.
-fn speed(prediction: &Prediction) -> f64 {
+pub(crate) fn speed(prediction: &Prediction) -> f64 {
     prediction.decode_tokens_per_second.unwrap_or(prediction.prefill_tokens_per_second)
 }
 
