@@ -26,7 +26,10 @@ TYPES = {
 
 
 class Model:
-    """Hyperparameters and tensor shapes (outermost dimension first)."""
+    """Hyperparameters and tensor shapes (outermost dimension first). `scalar`: one number of heads for all layers, as the
+    shapes say."""
+
+    scalar = False
 
     def __init__(self, arch, layers, heads=4, kv_heads=None, experts=0, dtype="f32", **extra):
         self.arch, self.layers, self.heads, self.kv_heads = arch, layers, heads, kv_heads
@@ -84,6 +87,19 @@ def llama(layers=9, d=256, ff=512, heads=4, kv_heads=2, tied=False, arch="llama"
         m.vectors(p, norms, d)
         attention(m, p, d, kv_heads)
         dense(m, p, d, ff)
+    return m
+
+
+def llama_scalar():
+    """As converters write it, numbers of heads as one number each: attention has all its rows."""
+    d, heads, kv_heads, m = 256, 8, 2, Model("llama", 16, 8, 2)
+    m.scalar = True
+    embeddings(m, d)
+    for i in range(m.layers):
+        p = f"blk.{i}."
+        m.vectors(p, ("attn_norm", "ffn_norm"), d)
+        attention(m, p, d, 8 * kv_heads // heads, rows=d)
+        dense(m, p, d, 512)
     return m
 
 
@@ -379,6 +395,7 @@ def clip():
 
 MODELS = {
     "llama": lambda: llama(layers=16),
+    "llama-scalar": llama_scalar,
     "llama-tied-gqa": lambda: llama(layers=8, heads=8, kv_heads=2, tied=True, dtype="f16"),
     "llama-odd": lambda: llama(layers=4, d=288, ff=172, dtype="bf16"),
     "llama-long-rows": lambda: llama(layers=4, d=2304, ff=4352),
@@ -449,7 +466,7 @@ def write_model(path, m, rng):
     if m.arch != "clip":
         w.add_uint32(key("block_count"), m.layers)
         for name, heads in (("attention.head_count", m.heads), ("attention.head_count_kv", m.kv_heads)):
-            if heads and m.arch in SIZED:
+            if heads and m.arch in SIZED and not m.scalar:
                 heads = [heads] * m.layers
             if isinstance(heads, list):
                 w.add_array(key(name), heads)

@@ -4,8 +4,8 @@
     quantize_identity.py --gravure BIN --peer LLAMA_QUANTIZE --split LLAMA_GGUF_SPLIT --models DIR [--work DIR]
                          [--only SUBSTRING ...] [--quick] [--jobs N] [--hf DIR --hf-gguf FILE]
 
-DIR comes from scripts/random_gguf.py. Of each pair of outputs the tensors' order, names, shapes, types and bytes and
-the metadata must be equal, apart from the keys in ALLOWED. Where the peer refuses, gravure must refuse for the same
+DIR comes from scripts/random_gguf.py. Of each pair of outputs the files' names, the tensors' order, names, shapes, types and
+bytes and the metadata must be equal, apart from the keys in ALLOWED. Where the peer refuses, gravure must refuse for the same
 reason. The peer's results are kept in WORK, so that a second run only runs gravure. Standard library only.
 """
 
@@ -37,6 +37,8 @@ REASONS = [
     ("non-finite", "not finite"),
     ("Bad layer", "layer"),
     ("Failed to determine layer", "layer"),
+    ("wrong array length", "has a value for each of"),
+    ("key not found in model", "after which its other keys are named"),
 ]
 
 # Type number: (elements, bytes) of a block.
@@ -121,7 +123,7 @@ def run(command, target):
         for old in outputs(target):
             old.unlink()
         return {"refused": text[-3000:], "code": done.returncode, "left": left}
-    result = {"files": [describe(p) for p in outputs(target)]}
+    result = {"files": [{"name": p.name.removeprefix(target.stem), **describe(p)} for p in outputs(target)]}
     for p in outputs(target):
         p.unlink()
     return result
@@ -148,6 +150,8 @@ def differences(peer, ours, allowed):
     found = []
     for number, (p, o) in enumerate(zip(peer["files"], ours["files"])):
         place = f"file {number + 1}: " if len(peer["files"]) > 1 else ""
+        if p["name"] != o["name"]:
+            found.append(f"{place}the name ends in {o['name']} instead of {p['name']}")
         keep = lambda pairs: [pair for pair in pairs if pair[0] not in allowed]
         if keep(p["metadata"]) != keep(o["metadata"]):
             theirs, mine = {k: v for k, *v in keep(p["metadata"])}, {k: v for k, *v in keep(o["metadata"])}
@@ -206,6 +210,8 @@ def cases(args, models):
     matrix = lambda model, kind="gguf": args.models / f"{model}.imatrix.{kind}"
     rules = args.work / "tensor-types.txt"
     rules.write_text("attn_q=q8_0\nffn_down=iq4_nl   blk\\.[02]\\.=q5_k\n")
+    other_rules = args.work / "other-tensor-types.txt"
+    other_rules.write_text("ffn_up=q4_1 attn=q5_0\n")
     optional = [
         ("q4_k_m", ["--pure"]),
         ("iq4_xs", ["--pure"]),
@@ -216,6 +222,11 @@ def cases(args, models):
         ("f16", ["--token-embedding-type", "q8_0", "--output-tensor-type", "q4_0"]),
         ("q3_k_m", ["--tensor-type", "attn_v=Q8_0", "--tensor-type", r"blk\.[0-3]\.ffn_(up|down)=IQ4_NL", "--tensor-type", "ffn=bf16"]),
         ("q4_k_m", ["--tensor-type-file", rules]),
+        # The first rule that matches decides: the order on the command line.
+        ("q4_k_m", ["--tensor-type-file", rules, "--tensor-type", "attn_q=q6_k", "--tensor-type-file", other_rules, "--tensor-type", "ffn=q5_1"]),
+        ("q4_k_m", ["--tensor-type", "attn_q=q6_k", "--tensor-type-file", other_rules, "--tensor-type-file", rules]),
+        ("q4_k_m", ["--keep-split"]),
+        ("copy", ["--keep-split"]),
         ("q4_k_m", ["--prune-layers", "1,3"]),
         ("q4_k_m", ["--override-kv", "general.name=str:another", "--override-kv", "test.integer=int:-7",
                     "--override-kv", "test.float=float:1.5", "--override-kv", "test.flag=bool:true"]),
@@ -236,6 +247,7 @@ def cases(args, models):
         other = "mixtral" if model != "mixtral" else "llama-odd"
         if other in models:
             yield Case(model, "q4_k_m", importance=matrix(other))
+    yield from overridden(models)
     for key, source in made.items():
         if key == "shards":
             for mixture in ("q4_k_m", "copy", "iq4_nl"):
@@ -256,13 +268,40 @@ def cases(args, models):
                     yield Case("hf", mixture, source=(args.hf, args.hf_gguf), importance=importance)
 
 
+def overridden(models):
+    """Hyperparameters set by hand: the rules go by them, the tensors stay."""
+    number = lambda key, value: ["--override-kv", f"{key}=int:{value}"]
+    wanted = [
+        ("mixtral", ["q4_k_m", "iq3_m"], number("llama.expert_count", 4)),
+        ("mixtral", ["q4_k_m"], ["--override-kv", "llama.expert_count=float:4"]),
+        ("llama-scalar", ["q4_k_m"], number("llama.expert_count", 8) + number("llama.expert_used_count", 2)),
+        ("llama", ["q4_k_m"], number("llama.attention.head_count_kv", 1)),
+        ("llama", ["q5_k_m"], number("llama.block_count", 24)),
+        ("llama", ["q5_k_m"], number("llama.block_count", 16)),
+        ("llama", ["q5_k_m"], ["--override-kv", "llama.block_count=float:24"]),
+        ("llama", ["q4_k_m", "copy"], number("general.file_type", 7)),
+        ("llama", ["q4_k_m"], ["--override-kv", "general.architecture=str:qwen2"]),
+        ("llama-70b", ["q3_k_m", "q4_k_m"], number("llama.nextn_predict_layers", 1)),
+    ]
+    for value in (1, 2, 4, 8):
+        wanted.append(("llama-scalar", ["q4_k_m", "q2_k", "q3_k_l", "iq4_xs"], number("llama.attention.head_count_kv", value)))
+        wanted.append(("llama-scalar", ["q4_k_m", "iq3_xs"], number("llama.attention.head_count", 2 * value)))
+    for layers in (24, 3, 80):
+        wanted.append(("llama-scalar", ["q5_k_m", "q4_k_s", "q3_k_m"], number("llama.block_count", layers)))
+        wanted.append(("llama-scalar", ["q5_k_m"], number("llama.block_count", layers) + ["--prune-layers", "1,3"]))
+    for model, mixtures, flags in wanted:
+        if model in models:
+            for mixture in mixtures:
+                yield Case(model, mixture, flags)
+
+
 def execute(args, models, case, number):
     """(differences, whole files equal)"""
     source = case.source or models[case.model]
     ours_source, peer_source = source if isinstance(source, tuple) else (source, source)
     importance = ["--imatrix", case.importance] if case.importance else []
     flags = [str(f) for f in case.flags]
-    key = json.dumps([case.mixture, flags, str(peer_source), str(case.importance)])
+    key = json.dumps(["with names", case.mixture, flags, str(peer_source), str(case.importance)])
     cached = args.work / "peer" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
     stamp = [str(Path(p).stat().st_mtime_ns) for p in (peer_source, case.importance) if p]
     peer = json.loads(cached.read_text()) if cached.exists() else None

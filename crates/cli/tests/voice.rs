@@ -347,6 +347,10 @@ fn wrong_use() {
             name: "bad_override",
             args: &["quantize", "models/gravure-tiny", "--type", "q4_k", "-o", "x.gguf", "--override-kv", "a=int:x"],
         },
+        Case {
+            name: "override_of_the_architecture",
+            args: &["quantize", "models/gravure-tiny", "--type", "q4_k", "-o", "x.gguf", "--override-kv", "general.architecture=str:qwen2"],
+        },
         Case { name: "bad_size", args: &["quantize", "models/gravure-tiny", "--type", "q4_k", "-o", "x.gguf", "--split-max-size", "many"] },
         Case { name: "bad_plan", args: &["quantize", "models/gravure-tiny", "--plan", "bad-plan.toml", "-o", "x.gguf"] },
         Case { name: "bad_dtype", args: &["convert", "models/gravure-tiny", "-o", "x.gguf", "--dtype", "f12"] },

@@ -13,7 +13,7 @@ mod pytorch;
 mod registry;
 mod safetensors;
 
-pub use gguf::{Gguf, neutral_name};
+pub use gguf::{Gguf, neutral_name, override_hyperparameters};
 pub use imatrix::{read_importance_matrix, write_importance_matrix};
 pub use pytorch::{PickleScan, PyTorch, ScannedGlobal, scan_pickle};
 pub use registry::FORMATS;

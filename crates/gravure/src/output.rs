@@ -1,6 +1,6 @@
 //! Checks before any work is done: may this output be written, and is there room?
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use gravure_base::{Error, ErrorKind, Result, Sha256, Storage, folder_of};
@@ -17,7 +17,7 @@ pub enum Split {
     /// One file, or what the format does by itself.
     #[default]
     Single,
-    /// As many files as the source has.
+    /// As a split source is cut, with numbers in the names even where that is one file.
     Keep,
     /// Files of at most this many bytes.
     MaxBytes(u64),
@@ -43,10 +43,9 @@ pub(crate) fn write_request(target: &Path, storage: std::sync::Arc<dyn Storage>,
         Split::Single => (None, None),
         Split::MaxBytes(bytes) => (Some(bytes), None),
         Split::MaxTensors(count) => (None, Some(count)),
-        // The source's files do not say which tensors they hold: as many files, of about the same length.
+        // The tensors are in another order than in the source: as many files, of about the same length.
         Split::Keep if file_tensors.is_empty() => {
-            let files = model.source.files.len() as u64;
-            (None, (files > 1).then(|| (model.tensors.len() as u64).div_ceil(files)))
+            (None, Some((plan.tensors.len() as u64).div_ceil(model.source.file_tensors.len().max(1) as u64)))
         }
         Split::Keep => (None, None),
     };
@@ -56,6 +55,10 @@ pub(crate) fn write_request(target: &Path, storage: std::sync::Arc<dyn Storage>,
 /// How many of the plan's tensors come from each of the source's files; files without any are left
 /// out. Empty where the plan is not in the order of the files.
 fn kept_split(model: &Model, plan: &Plan) -> Vec<u64> {
+    // A checkpoint's shards are joined by converting it.
+    if model.source.file_tensors.is_empty() {
+        return vec![plan.tensors.len() as u64];
+    }
     let mut file_of = HashMap::with_capacity(model.tensors.len());
     let mut tensors = model.tensors.iter();
     for (file, &count) in model.source.file_tensors.iter().enumerate() {
@@ -87,11 +90,13 @@ pub(crate) fn check_target(format: &dyn Format, model: &Model, request: &WriteRe
         return Err(Error::new(ErrorKind::NotFound, "the folder of the output does not exist").in_file(folder).help("create it first"));
     }
     let real = |p: &Path| -> Option<PathBuf> { std::fs::canonicalize(p).ok() };
-    let source_files = model.source.files.iter().map(PathBuf::as_path).chain([model.source.path.as_path()]);
-    if let Some(target_real) = real(target)
-        && source_files.filter_map(real).any(|s| s == target_real)
-    {
-        return Err(Error::request("the output is the source itself").in_file(target).help("choose another output name"));
+    let source: HashSet<PathBuf> =
+        model.source.files.iter().map(PathBuf::as_path).chain([model.source.path.as_path()]).filter_map(real).collect();
+    // A file has other names than the target's where it is cut.
+    let beside = if format.extension().is_some() { files } else { &[] };
+    let written = [target.clone()].into_iter().chain(beside.iter().map(|(name, _)| folder.join(name)));
+    if let Some(path) = written.into_iter().find(|path| real(path).is_some_and(|path| source.contains(&path))) {
+        return Err(Error::request("the output is the source itself").in_file(path).help("choose another output name"));
     }
     if format.extension().is_some() && target.is_dir() {
         return Err(Error::request(format!("the output is a folder, but {} is written to a file", format.id()))

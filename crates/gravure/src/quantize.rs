@@ -318,7 +318,8 @@ fn prove_tokenizer(model: &mut Model, source: &Model, format: &dyn Format) -> Re
 }
 
 fn decide(request: &QuantizeRequest, naming: Naming, neutral: &Model, importance: Option<&ImportanceMatrix>) -> Result<Plan> {
-    let view = float_view(naming, neutral)?;
+    let mut view = float_view(naming, neutral)?;
+    gravure_formats::override_hyperparameters(&mut view, &request.overrides)?;
     match &request.plan {
         PlanSource::Mixture(mixture) => mixture.plan(&view, catalog(), importance),
         PlanSource::Uniform(uniform) => uniform.plan(neutral, catalog(), importance),

@@ -16,4 +16,5 @@ pub(crate) mod recommend;
 pub(crate) mod run;
 pub(crate) mod scan;
 pub(crate) mod targets;
+pub(crate) mod tensor_types;
 pub(crate) mod trial;

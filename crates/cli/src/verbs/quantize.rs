@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use gravure::mixtures::{self, ImportanceFilter, MixtureRequest, OutputMatrix, Requantize, Spread, TensorOrder, TensorType};
-use gravure::{Error, Metadata, Outcome, Plan, PlanSource, QuantizePlan, QuantizeRequest, Result, ResultExt, Split};
+use gravure::mixtures::{self, ImportanceFilter, MixtureRequest, OutputMatrix, Requantize, Spread, TensorOrder};
+use gravure::{Error, Metadata, Outcome, Plan, PlanSource, QuantizePlan, QuantizeRequest, Result, Split};
 
 use crate::arguments;
 use crate::printer::{Level, Printer, Table, bytes};
 use crate::progress::Progress;
+use crate::verbs::tensor_types::TensorTypes;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -32,7 +33,7 @@ pub(crate) struct What {
     #[arg(long = "type", short = 'T', value_name = "TYPE", required_unless_present = "plan")]
     mixture: Option<String>,
     /// A plan made by `gravure plan`, perhaps edited
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["mixture", "pure", "tensor_type"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["mixture", "pure", TensorTypes::RULE, TensorTypes::FILE])]
     plan: Option<PathBuf>,
     /// Importance matrix (GGUF or legacy .dat) to weight errors with
     #[arg(long, value_name = "FILE")]
@@ -55,12 +56,8 @@ pub(crate) struct What {
     /// Encoding of the token embedding
     #[arg(long, value_name = "TYPE")]
     token_embedding_type: Option<String>,
-    /// Encoding for the tensors whose name matches a regular expression; may be repeated
-    #[arg(long, value_name = "PATTERN=TYPE")]
-    tensor_type: Vec<String>,
-    /// File of PATTERN=TYPE rules, separated by white space
-    #[arg(long, value_name = "FILE")]
-    tensor_type_file: Option<PathBuf>,
+    #[command(flatten)]
+    tensor_types: TensorTypes,
     /// Leave out these layers
     #[arg(long, value_name = "1,2,5")]
     prune_layers: Option<String>,
@@ -70,7 +67,7 @@ pub(crate) struct What {
     /// Set metadata; may be repeated
     #[arg(long, value_name = "KEY=TYPE:VALUE")]
     override_kv: Vec<String>,
-    /// Write as many files as the source has
+    /// Cut the output as the source is cut; a single file is named NAME-00001-of-00001.gguf
     #[arg(long, conflicts_with_all = ["split_max_size", "split_max_tensors"])]
     keep_split: bool,
     /// Write files of at most this size, for example 2G
@@ -111,15 +108,7 @@ impl What {
         let name =
             self.mixture.as_deref().ok_or_else(|| Error::request("no type is given").help("add --type, for example --type q4_k_m"))?;
         let mut mixture = MixtureRequest::new(mixtures::find(name)?);
-        let mut rules = Vec::new();
-        for text in &self.tensor_type {
-            rules.push(TensorType::parse(text)?);
-        }
-        if let Some(path) = &self.tensor_type_file {
-            let text = std::fs::read_to_string(path).map_err(|e| Error::io("read the tensor types", path, e))?;
-            rules.extend(TensorType::parse_file(&text).in_file(path)?);
-        }
-        mixture.tensor_types = rules;
+        mixture.tensor_types = self.tensor_types.rules()?;
         if self.pure {
             mixture.spread = Spread::Pure;
         }

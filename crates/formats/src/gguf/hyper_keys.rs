@@ -78,18 +78,23 @@ pub(crate) fn key_of(hyper: HyperKey, architecture: &str) -> Option<String> {
     })
 }
 
+/// The hyperparameter that a key of a file of this architecture stands for.
+pub(crate) fn parameter_of(key: &str, architecture: &str) -> Option<HyperKey> {
+    let suffix = key.strip_prefix(architecture).and_then(|rest| rest.strip_prefix('.'));
+    let known = KEYS.iter().find(|(_, scope, name, _)| match scope {
+        Architecture => suffix == Some(*name),
+        File => key == *name,
+    });
+    known.map(|(hyper, ..)| *hyper)
+}
+
 /// The hyperparameters that a file's metadata gives, in file order. Unknown keys are left to the
 /// metadata: most architectures have some that only their own graph reads.
 pub(crate) fn read(metadata: &Metadata, architecture: &str) -> Hyperparameters {
     let mut out = Hyperparameters::new();
     for (key, value) in metadata.iter() {
-        let suffix = key.strip_prefix(architecture).and_then(|rest| rest.strip_prefix('.'));
-        let known = KEYS.iter().find(|(_, scope, name, _)| match scope {
-            Architecture => suffix == Some(*name),
-            File => key == *name,
-        });
-        if let Some((hyper, ..)) = known {
-            out.set(*hyper, value.clone());
+        if let Some(hyper) = parameter_of(key, architecture) {
+            out.set(hyper, value.clone());
         }
     }
     out

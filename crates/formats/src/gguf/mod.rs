@@ -17,6 +17,7 @@ pub(crate) mod header;
 mod hyper_keys;
 mod model_id;
 mod names;
+mod overrides;
 mod pairs;
 mod read;
 mod shards;
@@ -33,4 +34,5 @@ mod tests;
 
 pub use format::Gguf;
 pub use names::name_of as neutral_name;
+pub use overrides::override_hyperparameters;
 pub(crate) use read::read_parts;

@@ -97,18 +97,23 @@ pub(crate) fn assemble<'a>(package: &'a Package<'a>) -> Result<Pairs<'a>> {
         pairs.set(QUANTIZATION_VERSION_KEY, Value::U32(QUANTIZATION_VERSION));
         pairs.set(FILE_TYPE_KEY, Value::U32(file_type));
     }
+    let layers = if package.pruned_layers > 0 { Some(layers_left(package, &pairs)?) } else { None };
     for (key, value) in package.overrides.iter() {
         pairs.set(key.to_owned(), value.clone());
     }
     set_importance(package, &mut pairs);
-    if package.pruned_layers > 0 {
-        let key = hyper_keys::key_of(HyperKey::BlockCount, architecture(package)?).unwrap_or_default();
-        let layers =
-            pairs.get(&key).and_then(Value::as_u64).ok_or_else(|| Error::input("the model does not say its layers").at_item(&*key))?;
-        let left = layers.checked_sub(package.pruned_layers.into()).and_then(|n| u32::try_from(n).ok());
-        pairs.set(key, Value::U32(left.ok_or_else(|| Error::bug("more layers pruned than there are"))?));
+    if let Some((key, left)) = layers {
+        pairs.set(key, left);
     }
     Ok(pairs)
+}
+
+/// The number of layers that pruning leaves of those that the source has, whatever the user says their number is.
+fn layers_left(package: &Package<'_>, pairs: &Pairs<'_>) -> Result<(String, Value)> {
+    let key = hyper_keys::key_of(HyperKey::BlockCount, architecture(package)?).unwrap_or_default();
+    let layers = pairs.get(&key).and_then(Value::as_u64).ok_or_else(|| Error::input("the model does not say its layers").at_item(&*key))?;
+    let left = layers.checked_sub(package.pruned_layers.into()).and_then(|n| u32::try_from(n).ok());
+    Ok((key, Value::U32(left.ok_or_else(|| Error::input("more layers are left out than there are"))?)))
 }
 
 fn architecture<'a>(package: &'a Package<'_>) -> Result<&'a str> {

@@ -312,6 +312,7 @@ fn a_quantized_file_has_the_keys_where_llama_quantize_puts_them() {
     package.file_type = Some(15);
     package.importance = Some(&importance);
     package.overrides.set("a.u8", Value::U32(1));
+    package.overrides.set("sample.block_count", Value::U32(40));
     package.pruned_layers = 1;
     write::write(&package, &request(&path)).unwrap();
     let keys = keys(&testing::read(&path).unwrap());
@@ -390,6 +391,22 @@ fn large_outputs_are_split_and_read_as_one() {
             assert_eq!(split, [Some(Value::U16(index as u16)), Some(Value::U16(count)), Some(Value::I32(6))]);
         }
     }
+}
+
+#[test]
+fn a_single_file_of_a_kept_split_has_its_number_in_its_name_alone() {
+    let folder = folder();
+    let (model, chunks) = (model("gguf"), pattern());
+    let package = package(&model, &chunks);
+    let mut request = request(&folder.path().join("x.gguf"));
+    let plain = write::write(&package, &request).unwrap();
+    request.file_tensors = vec![package.tensors.len() as u64];
+    let numbered = write::write(&package, &request).unwrap();
+    let [file] = &numbered.files[..] else { panic!("one file") };
+    assert_eq!(file.path, folder.path().join("x-00001-of-00001.gguf"));
+    assert_eq!(write::layout(&package, &request).unwrap(), [("x-00001-of-00001.gguf".to_owned(), file.bytes)]);
+    assert_eq!(file.sha256, plain.files[0].sha256);
+    assert!(testing::read(&file.path).is_ok());
 }
 
 #[test]

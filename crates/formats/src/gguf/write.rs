@@ -4,7 +4,7 @@
 //! would grow past the limit with it, or are as many as allowed. From a GGUF sizes count with their
 //! padding, as in `llama-gguf-split`; otherwise without, as in gguf-py. The metadata stands in the
 //! first file; the others have the keys of the split alone. Where everything fits in one file, it
-//! is an ordinary one.
+//! is an ordinary one, though with a number in its name where the source's cut was to be kept.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -42,7 +42,7 @@ struct Outline<'a> {
 impl<'a> Outline<'a> {
     fn new(package: &'a Package<'a>, request: &WriteRequest) -> Result<Self> {
         check_tensors(&package.tensors)?;
-        let pairs = pairs::assemble(package)?;
+        let mut pairs = pairs::assemble(package)?;
         let alignment = match pairs.get(ALIGNMENT_KEY) {
             None => DEFAULT_ALIGNMENT,
             Some(value) => check_alignment(value).map_err(|e| e.at_item(ALIGNMENT_KEY))?,
@@ -55,7 +55,13 @@ impl<'a> Outline<'a> {
         let padded = package.model.source.format == "gguf";
         let counted: Vec<u64> = sizes.iter().map(|&s| if padded { s.next_multiple_of(alignment) } else { s }).collect();
         let ranges = if request.file_tensors.is_empty() { request.divide(&counted) } else { given(&request.file_tensors, sizes.len())? };
-        let parts = parts(pairs, ranges, alignment, padded && package.file_type.is_none(), &request.path)?;
+        // Cut as the source was, even a single file has its number in its name, as the quantizer gives it.
+        let numbered = ranges.len() > 1 || !request.file_tensors.is_empty();
+        let parts = if numbered {
+            parts(pairs, ranges, alignment, padded && package.file_type.is_none(), &request.path)?
+        } else {
+            ranges.into_iter().map(|tensors| Part { path: request.path.clone(), tensors, pairs: std::mem::take(&mut pairs) }).collect()
+        };
         Ok(Self { alignment, manner: Manner::of(package), sizes, parts })
     }
 
@@ -147,14 +153,8 @@ fn given(counts: &[u64], tensors: usize) -> Result<Vec<Range<usize>>> {
     Ok(out)
 }
 
-fn parts<'a>(mut first: Pairs<'a>, ranges: Vec<Range<usize>>, alignment: u64, splits_only: bool, target: &Path) -> Result<Vec<Part<'a>>> {
+fn parts<'a>(first: Pairs<'a>, ranges: Vec<Range<usize>>, alignment: u64, splits_only: bool, target: &Path) -> Result<Vec<Part<'a>>> {
     let count = ranges.len();
-    if count == 1 {
-        return Ok(ranges
-            .into_iter()
-            .map(|tensors| Part { path: target.to_owned(), tensors, pairs: std::mem::take(&mut first) })
-            .collect());
-    }
     let total = ranges.last().map_or(0, |r| r.end);
     let many = |_| Error::request(format!("{count} files or {total} tensors are more than a split GGUF can number"));
     let count_u64 = count as u64;
@@ -165,6 +165,11 @@ fn parts<'a>(mut first: Pairs<'a>, ranges: Vec<Range<usize>>, alignment: u64, sp
     let mut out = Vec::with_capacity(count);
     for (index, range) in (0..shard_count).zip(ranges) {
         let mut pairs = first.take().unwrap_or_default();
+        let path = target.with_file_name(shards::name(prefix, index.into(), count_u64));
+        if count == 1 {
+            out.push(Part { path, tensors: range, pairs });
+            continue;
+        }
         if index > 0 && alignment != DEFAULT_ALIGNMENT {
             pairs.set(ALIGNMENT_KEY, Value::U32(alignment as u32));
         }
@@ -174,7 +179,6 @@ fn parts<'a>(mut first: Pairs<'a>, ranges: Vec<Range<usize>>, alignment: u64, sp
         let in_order = if splits_only { [tensors, count] } else { [count, tensors] };
         pairs.set(shards::NUMBER_KEY, Value::U16(index));
         in_order.into_iter().for_each(|(key, value)| pairs.set(key, value));
-        let path = target.with_file_name(shards::name(prefix, index.into(), count_u64));
         out.push(Part { path, tensors: range, pairs });
     }
     Ok(out)
