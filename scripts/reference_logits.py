@@ -25,6 +25,14 @@ from reference_conversion import CASES, ROOT  # noqa: E402
 # Longer than every window of the tiny models, shorter than most contexts; the phi3 cases go past the
 # original context, so that the long factors count.
 LENGTH = {"phi3": 140, "phi3_transformers4": 90}
+# Windows that are no divisor of the cache's pages, left far behind: the text is several windows and several
+# pages long.
+WINDOWS = {
+    "mistral_window": ("mistral", {"config": {"sliding_window": 70}}, 230),
+    "phi3_window": ("phi3", {"config": {"sliding_window": 70}}, 230),
+    "gemma2_window": ("gemma2", {"config": {"sliding_window": 70}}, 230),
+    "gemma3_window": ("gemma3", {"layers": 7, "config": {"sliding_window": 70}}, 230),
+}
 SKIP = {"llama_bf16_shards", "qwen2_untied", "gemma2_f16", "gpt2_f16", "bert_labels"}
 
 
@@ -42,14 +50,14 @@ def main():
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
     tiny = os.environ.get("TINY_MODEL", str(ROOT / "target/debug/examples/tiny_model"))
-    for case in sys.argv[1:] or [c for c in CASES if c not in SKIP]:
-        design, options, _ = CASES[case]
+    for case in sys.argv[1:] or [c for c in CASES if c not in SKIP] + list(WINDOWS):
+        design, options = (WINDOWS.get(case) or CASES[case])[:2]
         with tempfile.TemporaryDirectory() as scratch:
             subprocess.run([tiny, design, scratch, json.dumps(options)], check=True)
             config = AutoConfig.from_pretrained(scratch)
             kind = AutoModel if design == "bert" else AutoModelForCausalLM
             model = kind.from_pretrained(scratch, dtype=torch.float32, attn_implementation="eager").eval()
-            length = LENGTH.get(case, 40)
+            length = WINDOWS[case][2] if case in WINDOWS else LENGTH.get(case, 40)
             tokens = tokens_of(length, config.vocab_size)
             ones = 0 if case == "bert_one_type" else length - length // 2
             types = [0] * (length - ones) + [1] * ones

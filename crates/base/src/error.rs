@@ -144,6 +144,15 @@ impl Error {
         self
     }
 
+    /// Names the item as `better` does, where it knows a better name.
+    #[must_use]
+    pub fn renamed(mut self, better: impl FnOnce(&str) -> Option<String>) -> Self {
+        if let Some(name) = self.0.location.item.as_deref().and_then(better) {
+            self.0.location.item = Some(name);
+        }
+        self
+    }
+
     /// Adds the byte offset, unless one is already named.
     #[must_use]
     pub fn at_offset(mut self, offset: u64) -> Self {

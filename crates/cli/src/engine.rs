@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use gravure::engine::{Activations, CacheType, Determinism, LoadOptions};
+use gravure::engine::{Activations, CacheType, LoadOptions};
 
 use crate::printer::Printer;
 
@@ -27,9 +27,6 @@ pub(crate) struct EngineArgs {
     /// Keep inputs of matrices in 32-bit floats: slow, the reference for quality
     #[arg(long)]
     pub(crate) exact: bool,
-    /// Let results depend on what else runs, where that is faster
-    #[arg(long)]
-    pub(crate) relaxed: bool,
     /// Format of the model, where it cannot be recognised
     #[arg(long, value_name = "FORMAT")]
     pub(crate) from: Option<String>,
@@ -51,7 +48,6 @@ impl EngineArgs {
             Cache::Q8 => CacheType::Q8,
         };
         options.activations = if self.exact { Activations::F32 } else { Activations::Fast };
-        options.determinism = if self.relaxed { Determinism::Relaxed } else { Determinism::Strict };
         options
     }
 }

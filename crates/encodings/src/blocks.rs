@@ -122,8 +122,10 @@ pub(crate) fn validate_blocks<const B: usize>(encoding: &dyn Encoding, source: &
     }
     match blocks.iter().position(|block| !is_good(block)) {
         None => Ok(()),
-        Some(at) => {
-            Err(Error::input(format!("block {at} of {} has a scale that is not a finite number", encoding.id())).at_offset((at * B) as u64))
+        // Where the bytes lie in a file, only the caller knows.
+        Some(at) if encoding.layout().block_elements == 1 => {
+            Err(Error::input(format!("weight {at} of {} is no finite 32-bit number", encoding.id())))
         }
+        Some(at) => Err(Error::input(format!("block {at} of {} has a scale that is not a finite number", encoding.id()))),
     }
 }

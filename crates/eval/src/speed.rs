@@ -16,7 +16,7 @@ pub struct SpeedRequest {
     pub prompt: usize,
     /// Tokens that are decoded one at a time.
     pub generate: usize,
-    /// Positions that are there before the first of them.
+    /// Positions that are there before what is timed.
     pub depth: usize,
     /// Sequences at once.
     pub sequences: usize,
@@ -49,7 +49,8 @@ pub struct Speed {
 }
 
 /// Times `decoder` on tokens drawn evenly from the vocabulary (the same ones each time), after one run
-/// that is not counted. `progress` is told the repetitions done, and stops the work by an error.
+/// that is not counted. `progress` is told the repetitions done (0 before the first), and stops the work by
+/// an error.
 ///
 /// # Errors
 /// Those of the decoder; `Request` where there is nothing to do.
@@ -66,8 +67,16 @@ pub fn speed(request: &SpeedRequest, decoder: &dyn Decoder, progress: &mut dyn F
     let following: Vec<u32> = (0..request.generate).map(|_| token()).collect();
     let (mut prefill, mut decode, mut tokens, mut first) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut joules, mut decoded) = (Some(0.0), 0_usize);
+    let sequences: Vec<Opened<'_>> = (0..request.sequences).map(|_| Opened::new(decoder)).collect::<Result<_>>()?;
+    if request.depth > 0 {
+        let earlier: Vec<u32> = prompt.iter().copied().cycle().take(request.depth).collect();
+        for sequence in &sequences {
+            let chunks = [Chunk { sequence: sequence.id(), tokens: &earlier, phase: Phase::Prefill, wanted: Wanted::Nothing }];
+            decoder.step(Step::new(&chunks), &mut |_| Ok(()))?;
+            progress(0)?;
+        }
+    }
     for repetition in 0..=request.repetitions {
-        let sequences: Vec<Opened<'_>> = (0..request.sequences).map(|_| Opened::new(decoder)).collect::<Result<_>>()?;
         let ran = repeat(request, decoder, &sequences, &prompt, &following)?;
         // The first run meets cold caches and sleeping threads.
         if repetition == 0 {
@@ -109,14 +118,13 @@ fn repeat(request: &SpeedRequest, decoder: &dyn Decoder, sequences: &[Opened<'_>
         })?;
         Ok(start.elapsed().as_secs_f64())
     };
-    let prompt_seconds = run(prompt, Phase::Prefill)?;
     // Decoding is timed apart from the prompt, as the reference tools do.
-    sequences.iter().try_for_each(|s| decoder.truncate(s.id(), 0))?;
-    if request.depth > 0 {
-        let earlier: Vec<u32> = prompt.iter().copied().cycle().take(request.depth).collect();
-        run(&earlier, Phase::Prefill)?;
-    }
+    let forget = || sequences.iter().try_for_each(|s| decoder.truncate(s.id(), request.depth));
+    let prompt_seconds = if request.prompt > 0 { run(prompt, Phase::Prefill)? } else { 0.0 };
+    forget()?;
     let meter = EnergyMeter::start();
     let token_seconds = following.iter().map(|t| run(std::slice::from_ref(t), Phase::Decode)).collect::<Result<_>>()?;
-    Ok(Ran { prompt_seconds, token_seconds, joules: meter.and_then(|m| m.joules()) })
+    let joules = meter.and_then(|m| m.joules());
+    forget()?;
+    Ok(Ran { prompt_seconds, token_seconds, joules })
 }

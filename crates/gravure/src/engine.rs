@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use gravure_base::{Error, Limits, Result};
-pub use gravure_core::contracts::{Activations, CacheType, Determinism};
+pub use gravure_core::contracts::{Activations, CacheType};
 use gravure_core::contracts::{Decoder, LoadRequest, Loaded};
 use gravure_core::{HyperKey, Model};
 
@@ -29,8 +29,6 @@ pub struct LoadOptions {
     pub cache: CacheType,
     /// Precision of inputs of linear maps.
     pub activations: Activations,
-    /// Whether results may depend on company.
-    pub determinism: Determinism,
     /// Files of low-rank adapters, and how strong each is: 1 for what it was trained to be.
     pub adapters: Vec<(PathBuf, f32)>,
     /// Whether unknown keys and tensors are notes instead of errors.
@@ -54,7 +52,6 @@ impl LoadOptions {
             positions: 0,
             cache: CacheType::default(),
             activations: Activations::default(),
-            determinism: Determinism::default(),
             adapters: Vec::new(),
             lenient: false,
             limits: Limits::default(),
@@ -118,14 +115,6 @@ pub(crate) fn prepare(model: Model, options: &LoadOptions) -> Result<Engine> {
         None => *catalog().runtimes.first().ok_or_else(|| Error::bug("no runtime is registered"))?,
     };
     runtime.check()?;
-    let gaps = runtime.gaps(&graph_model);
-    if let Some(gap) = gaps.first() {
-        let all: Vec<_> = gaps.iter().map(|g| format!("{}: {}", g.subject, g.text)).collect();
-        return Err(Error::unsupported(format!("the runtime `{}` cannot run this model", runtime.id()))
-            .in_file(&options.path)
-            .at_item(&*gap.subject)
-            .help(all.join("; ")));
-    }
     let context = model.hyperparameters.u64(HyperKey::ContextLength).ok().and_then(|c| usize::try_from(c).ok());
     let own = context.unwrap_or(LoadOptions::MOST_POSITIONS).min(LoadOptions::MOST_POSITIONS);
     let threads = threads(options.threads);
@@ -137,8 +126,17 @@ pub(crate) fn prepare(model: Model, options: &LoadOptions) -> Result<Engine> {
         positions: if options.positions > 0 { options.positions } else { own },
         cache: options.cache,
         activations: options.activations,
-        determinism: options.determinism,
         adapters,
     });
-    Ok(Engine { model, loaded: loaded.map_err(|e| e.in_file(&options.path))?, threads })
+    let loaded = loaded.map_err(|e| e.renamed(|item| stored_name(&model, &graph_model, item)).in_file(&options.path))?;
+    Ok(Engine { model, loaded, threads })
+}
+
+/// The name that a tensor has in its file, for an item that ends with its neutral name.
+fn stored_name(model: &Model, graph_model: &Model, item: &str) -> Option<String> {
+    let neutral = item.rsplit(' ').next().filter(|name| model.tensor(name).is_none())?;
+    let id = graph_model.tensor(neutral)?.id?;
+    let map = model.architecture?.tensor_map(&model.hyperparameters).ok()?;
+    let stored = model.tensors.iter().find(|t| map.identify(&t.name).is_some_and(|(own, _)| own == id))?;
+    Some(format!("{}{}", item.strip_suffix(neutral)?, stored.name))
 }

@@ -5,6 +5,7 @@
 
 mod adapter;
 mod bench;
+mod bench_kernels;
 mod calibrate;
 mod catalog;
 mod dimensions;
@@ -28,7 +29,8 @@ mod targets;
 mod translate;
 mod trial;
 
-pub use bench::{BenchReport, BenchRequest, bench};
+pub use bench::{BenchPoint, BenchReport, BenchRequest, bench};
+pub use bench_kernels::{KernelSpeed, KernelsReport, KernelsRequest, bench_kernels};
 pub use calibrate::{CalibrateRequest, Calibrated, Starved, calibrate};
 pub use catalog::catalog;
 pub use doctor::{Check, DoctorReport, doctor};

@@ -14,7 +14,9 @@ use serde_json::Value as Json;
 /// What a GGUF has no key for, so that a model of it computes something else (in llama.cpp too).
 const NOT_IN_A_GGUF: &[(&str, &str)] = &[
     ("gemma2", "the divisor of scores: that of the published models is assumed"),
+    ("gemma2_window", "the divisor of scores: that of the published models is assumed"),
     ("mistral", "the sliding window: the whole context is seen"),
+    ("mistral_window", "the sliding window: the whole context is seen"),
 ];
 
 fn fixtures() -> Vec<(String, Json)> {

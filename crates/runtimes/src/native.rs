@@ -12,6 +12,7 @@ mod batch;
 mod compile;
 mod decoder;
 mod encoder;
+mod fingerprint;
 mod pages;
 mod program;
 mod run;
@@ -24,7 +25,7 @@ use gravure_base::{Error, Result};
 use gravure_core::contracts::{Decoder, Encoder, Gap, LoadFacts, LoadRequest, Loaded};
 use gravure_core::{Model, Runtime};
 
-use compile::{Fusion, compile};
+use compile::{Fusion, Outline};
 use decoder::NativeDecoder;
 use encoder::NativeEncoder;
 use run::Machine;
@@ -47,7 +48,7 @@ impl Runtime for Native {
     }
 
     fn gaps(&self, model: &Model) -> Vec<Gap> {
-        match compile(model, Fusion::Fused) {
+        match Outline::new(model).and_then(|outline| outline.compile(Fusion::Fused).map_err(|gap| vec![gap])) {
             Ok(_) => vec![],
             Err(gaps) => gaps,
         }

@@ -15,6 +15,6 @@ pub use method::Method;
 pub use plane_encoding::{PlaneAxis, PlaneEncoding, PlaneLayout, PlaneParameters, PlaneRole};
 pub use policy::Policy;
 pub use runtime::{
-    Activations, Adapter, CacheType, Chunk, Decoder, Determinism, Encoder, Gap, LoadFacts, LoadRequest, Loaded, LogitsRow, Phase, Runtime,
-    SequenceId, Step, Tap, Taps, Wanted, cancelled,
+    Activations, Adapter, CacheType, Chunk, Decoder, Encoder, Gap, LoadFacts, LoadRequest, Loaded, LogitsRow, Phase, Runtime, SequenceId,
+    Step, Tap, Taps, Wanted, cancelled,
 };

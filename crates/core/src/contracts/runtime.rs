@@ -30,17 +30,6 @@ pub enum CacheType {
     Q8,
 }
 
-/// Whether results may depend on what else runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Determinism {
-    /// The same numbers whatever the batch, the chunk or the threads.
-    #[default]
-    Strict,
-    /// Paths that cannot promise it may run, within a tolerance of logits.
-    Relaxed,
-}
-
 /// How a linear map treats its inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -66,8 +55,6 @@ pub struct LoadRequest<'a> {
     pub cache: CacheType,
     /// Precision of inputs of linear maps.
     pub activations: Activations,
-    /// Whether results may depend on company.
-    pub determinism: Determinism,
     /// Low-rank additions to weights.
     pub adapters: Vec<Adapter>,
 }

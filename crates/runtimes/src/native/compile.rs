@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use gravure_base::{Error, Result};
 use gravure_core::contracts::Gap;
 use gravure_core::values::{self, Attribute, Edge, Origin};
-use gravure_core::{Model, Tensor, TensorId};
+use gravure_core::{Model, TensorId};
 use gravure_kernels::{AttentionShape, Binary, CacheShape, Unary};
 use gravure_ops as ops;
 
@@ -20,33 +20,56 @@ pub(crate) enum Fusion {
     Fused,
 }
 
-/// Compiles a model's graph.
-///
-/// # Errors
-/// What cannot be executed, all of it.
-pub(crate) fn compile(model: &Model, fusion: Fusion) -> std::result::Result<Program, Vec<Gap>> {
-    let gap = |subject: &str, text: String| Gap { subject: subject.to_owned(), text };
-    let Some(graph) = &model.graph else {
-        let name = model.architecture_id.as_deref().unwrap_or("the model");
-        return Err(vec![gap(name, "its computation is not known to this build".to_owned())]);
-    };
-    let unknown: Vec<&values::Node> = graph.nodes.iter().filter(|n| !is_known(n.op)).collect();
-    if !unknown.is_empty() {
-        let text = |n: &values::Node| gap(&n.name, format!("the operation `{}` is not executed", n.op));
-        return Err(unknown.into_iter().map(text).collect());
+/// What of a model programs are compiled from.
+#[derive(Debug)]
+pub(crate) struct Outline {
+    graph: values::Graph,
+    /// Dimensions of the graph's weights, outermost first.
+    shapes: HashMap<TensorId, Vec<usize>>,
+}
+
+impl Outline {
+    /// Draws up a model's outline.
+    ///
+    /// # Errors
+    /// What is missing, all of it.
+    pub(crate) fn new(model: &Model) -> std::result::Result<Self, Vec<Gap>> {
+        let Some(graph) = &model.graph else {
+            let name = model.architecture_id.as_deref().unwrap_or("the model");
+            return Err(vec![gap(name, "its computation is not known to this build")]);
+        };
+        let unknown: Vec<&values::Node> = graph.nodes.iter().filter(|n| !is_known(n.op)).collect();
+        if !unknown.is_empty() {
+            return Err(unknown.into_iter().map(|n| gap(&n.name, format!("the operation `{}` is not executed", n.op))).collect());
+        }
+        let tensors: HashMap<TensorId, &gravure_core::Tensor> = model.tensors.iter().filter_map(|t| Some((t.id?, t))).collect();
+        let (mut shapes, mut gaps) = (HashMap::new(), Vec::new());
+        for id in graph.weights() {
+            let Some(tensor) = tensors.get(id) else {
+                gaps.push(gap(&describe(id), "the model has no such tensor"));
+                continue;
+            };
+            let shape: Option<Vec<usize>> = tensor.shape.dimensions().iter().map(|&d| usize::try_from(d).ok()).collect();
+            match shape {
+                Some(shape) => _ = shapes.insert(*id, shape),
+                None => gaps.push(gap(&tensor.name, "a tensor larger than memory")),
+            }
+        }
+        if gaps.is_empty() { Ok(Self { graph: graph.clone(), shapes }) } else { Err(gaps) }
     }
-    let tensors: HashMap<TensorId, &Tensor> = model.tensors.iter().filter_map(|t| Some((t.id?, t))).collect();
-    let missing: Vec<Gap> = graph
-        .weights()
-        .filter(|id| !tensors.contains_key(id))
-        .map(|id| gap(&describe(id), "the model has no such tensor".into()))
-        .collect();
-    if !missing.is_empty() {
-        return Err(missing);
+
+    /// Compiles the graph.
+    ///
+    /// # Errors
+    /// What cannot be executed.
+    pub(crate) fn compile(&self, fusion: Fusion) -> std::result::Result<Program, Gap> {
+        let program = Compiler::new(self, fusion).and_then(Compiler::run);
+        program.map_err(|e| gap(e.item().unwrap_or("the graph"), e.message()))
     }
-    Compiler::new(graph, &tensors, fusion)
-        .and_then(Compiler::run)
-        .map_err(|e| vec![gap(e.item().unwrap_or("the graph"), e.message().to_owned())])
+}
+
+fn gap(subject: &str, text: impl Into<String>) -> Gap {
+    Gap { subject: subject.to_owned(), text: text.into() }
 }
 
 /// A weight's place for messages.
@@ -101,7 +124,8 @@ struct Compiler<'a> {
 }
 
 impl<'a> Compiler<'a> {
-    fn new(graph: &'a values::Graph, tensors: &HashMap<TensorId, &Tensor>, fusion: Fusion) -> Result<Self> {
+    fn new(outline: &'a Outline, fusion: Fusion) -> Result<Self> {
+        let graph = &outline.graph;
         let edges = graph.edge_count();
         let mut values = vec![Value::Unknown; edges];
         let mut shapes = vec![Vec::new(); edges];
@@ -117,9 +141,8 @@ impl<'a> Compiler<'a> {
                     (Value::Index(index), vec![1])
                 }
                 Origin::Weight(id) => {
-                    let tensor = tensors.get(id).ok_or_else(|| Error::bug("a weight that is not there"))?;
-                    let shape: Option<Vec<usize>> = tensor.shape.dimensions().iter().map(|&d| usize::try_from(d).ok()).collect();
-                    (Value::Weight(*id), shape.ok_or_else(|| Error::limit("a tensor larger than memory").at_item(&*tensor.name))?)
+                    let shape = outline.shapes.get(id).ok_or_else(|| Error::bug("a weight that is not there"))?;
+                    (Value::Weight(*id), shape.clone())
                 }
             };
             *slot(&mut values, *edge)? = value;

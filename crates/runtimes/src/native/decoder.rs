@@ -116,7 +116,7 @@ impl NativeDecoder {
 
     /// Whether a sequence of `length` rotates as long ones do.
     fn is_long(&self, length: usize) -> bool {
-        self.machine.fused.long_beyond.is_some_and(|limit| length > limit)
+        self.machine.fused().long_beyond.is_some_and(|limit| length > limit)
     }
 
     /// What a sequence is before a step.
@@ -213,7 +213,7 @@ impl NativeDecoder {
             }));
         }
         let machine = &*self.machine;
-        let program = if watch.taps.is_some() { &machine.whole } else { &machine.fused };
+        let program = if watch.taps.is_some() { machine.whole()? } else { machine.fused() };
         let (body, tail) = program.nodes.split_at(program.tail_at);
         let (tail, head) = tail.split_at(program.head_at - program.tail_at);
         let State { buffers, head: head_buffers, cache, .. } = state;

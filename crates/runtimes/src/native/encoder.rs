@@ -37,7 +37,7 @@ impl Encoder for NativeEncoder {
                 return Err(Error::request(format!("the number {beyond} is beyond a table of {rows}")));
             }
         }
-        let program = &self.machine.fused;
+        let program = self.machine.fused();
         let mut cache = temporary_cache(&self.machine, tokens.len())?;
         let pages = (0..cache.pages()).map(|p| u32::try_from(p).unwrap_or(u32::MAX)).collect();
         let mut batch = Batch::default();

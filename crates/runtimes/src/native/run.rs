@@ -1,6 +1,7 @@
 //! Runs the nodes of a program.
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 use gravure_base::{Error, Result};
 use gravure_core::contracts::{CacheType, LoadFacts, LoadRequest, Tap, Taps, cancelled};
@@ -8,7 +9,8 @@ use gravure_core::{HyperKey, Tensor, TensorId};
 use gravure_kernels::{self as kernels, AttentionRows, Cache, CacheShape, Inputs, Matrix, Pool};
 
 use super::batch::Batch;
-use super::compile::{Fusion, compile};
+use super::compile::{Fusion, Outline};
+use super::fingerprint::Fingerprint;
 use super::program::{Index, Map, Node, Place, Program, Work};
 use super::weights;
 
@@ -32,16 +34,17 @@ struct Angles {
 /// A compiled model with its weights.
 #[derive(Debug)]
 pub(crate) struct Machine {
+    outline: Outline,
     /// For steps that nobody looks into.
-    pub(crate) fused: Program,
-    /// With every node of the graph.
-    pub(crate) whole: Program,
+    fused: Program,
+    /// With every node of the graph, from the first step on that somebody looks into.
+    whole: OnceLock<Program>,
     matrices: Vec<Matrix>,
     vectors: Vec<Vec<f32>>,
     angles: Vec<Angles>,
     adapters: Vec<LowRank>,
-    pub(crate) pool: Pool,
-    pub(crate) fingerprint: u64,
+    pool: Pool,
+    fingerprint: Fingerprint,
 }
 
 /// Intermediate values, kept from step to step for their memory.
@@ -62,11 +65,8 @@ impl Machine {
     /// Compiles the model and reads its weights.
     pub(crate) fn load(request: &LoadRequest<'_>) -> Result<Self> {
         let model = request.model;
-        let program = |fusion| compile(model, fusion).map_err(|gaps| super::unsupported(model, &gaps));
-        let (fused, whole) = (program(Fusion::Fused)?, program(Fusion::None)?);
-        if fused.matrices != whole.matrices || fused.vectors != whole.vectors || fused.rotations != whole.rotations {
-            return Err(Error::bug("fusion has changed the weights of a program"));
-        }
+        let outline = Outline::new(model).map_err(|gaps| super::unsupported(model, &gaps))?;
+        let fused = outline.compile(Fusion::Fused).map_err(|gap| super::unsupported(model, &[gap]))?;
         let tensors: HashMap<TensorId, &Tensor> = model.tensors.iter().filter_map(|t| Some((t.id?, t))).collect();
         let find = |id: &TensorId| tensors.get(id).copied().ok_or_else(|| Error::bug("a weight that is not there"));
         let in_file = |e: Error| e.in_file(&model.source.path);
@@ -88,10 +88,37 @@ impl Machine {
                 Ok(Angles { usual: of(at(r.divisors))?, long: of(at(r.long_divisors.or(r.divisors)))?, magnitude })
             })
             .collect::<Result<_>>()?;
-        let read: Vec<TensorId> = fused.matrices.iter().chain(&fused.vectors).copied().collect();
-        let fingerprint = weights::fingerprint(&tensors, &read, &request.adapters)?;
+        let read = fused.matrices.iter().chain(&fused.vectors);
+        let read = read.map(|id| Ok((*id, find(id)?.clone()))).collect::<Result<_>>()?;
+        let fingerprint = Fingerprint::new(read, &request.adapters);
         let adapters = adapters(request, &fused, &matrices)?;
-        Ok(Self { fused, whole, matrices, vectors, angles, adapters, pool: Pool::new(request.threads), fingerprint })
+        let pool = Pool::new(request.threads);
+        Ok(Self { outline, fused, whole: OnceLock::new(), matrices, vectors, angles, adapters, pool, fingerprint })
+    }
+
+    /// The program of steps that nobody looks into.
+    pub(crate) fn fused(&self) -> &Program {
+        &self.fused
+    }
+
+    /// The program with every node of the graph.
+    pub(crate) fn whole(&self) -> Result<&Program> {
+        if let Some(whole) = self.whole.get() {
+            return Ok(whole);
+        }
+        let (whole, fused) = (self.outline.compile(Fusion::None).map_err(|gap| Error::bug(gap.text).at_item(gap.subject))?, &self.fused);
+        if fused.matrices != whole.matrices || fused.vectors != whole.vectors || fused.rotations != whole.rotations {
+            return Err(Error::bug("fusion has changed the weights of a program"));
+        }
+        Ok(self.whole.get_or_init(|| whole))
+    }
+
+    /// A number that differs between models that differ.
+    ///
+    /// # Errors
+    /// Those of the tensors' source.
+    pub(crate) fn fingerprint(&self) -> Result<u64> {
+        self.fingerprint.get()
     }
 
     /// Whether positions see only what comes before them.

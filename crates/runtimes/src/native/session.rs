@@ -14,12 +14,12 @@ use gravure_base::{Error, ErrorKind, Result};
 use gravure_core::contracts::CacheType;
 use gravure_kernels::{Cache, PAGE};
 
+use super::fingerprint::Hash;
 use super::pages::{Pages, Sequence};
 use super::run::Machine;
-use super::weights::Fnv;
 
 const MAGIC: &[u8; 8] = b"GRAVSEQ\0";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What a sequence of this model may be.
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +38,7 @@ fn tag(kind: CacheType) -> u8 {
 
 struct Out<'a> {
     inner: &'a mut dyn Write,
-    hash: Fnv,
+    hash: Hash,
 }
 
 impl Out<'_> {
@@ -50,11 +50,11 @@ impl Out<'_> {
 
 /// Writes a sequence.
 pub(crate) fn save(machine: &Machine, cache: &Cache, sequence: &Sequence, out: &mut dyn Write) -> Result<()> {
-    let mut out = Out { inner: out, hash: Fnv::default() };
+    let mut out = Out { inner: out, hash: Hash::default() };
     let count = u32::try_from(sequence.tokens.len()).map_err(|_| Error::limit("a sequence too long to be saved"))?;
     out.put(MAGIC)?;
     out.put(&VERSION.to_le_bytes())?;
-    out.put(&machine.fingerprint.to_le_bytes())?;
+    out.put(&machine.fingerprint()?.to_le_bytes())?;
     out.put(&[tag(cache.kind()), u8::from(sequence.long)])?;
     out.put(&count.to_le_bytes())?;
     for token in &sequence.tokens {
@@ -68,7 +68,7 @@ pub(crate) fn save(machine: &Machine, cache: &Cache, sequence: &Sequence, out: &
             out.put(&bytes)?;
         }
     }
-    let hash = out.hash.0;
+    let hash = out.hash.finish();
     out.put(&hash.to_le_bytes())
 }
 
@@ -79,7 +79,7 @@ fn held(length: usize, i: usize) -> usize {
 
 struct In<'a> {
     inner: &'a mut dyn Read,
-    hash: Fnv,
+    hash: Hash,
 }
 
 impl In<'_> {
@@ -105,7 +105,7 @@ impl In<'_> {
 /// `Input` where the bytes are no saved sequence of this model, `Limit` where the cache is full. The
 /// cache's owners are as before then.
 pub(crate) fn restore(machine: &Machine, bounds: &Bounds, cache: &mut Cache, pages: &mut Pages, input: &mut dyn Read) -> Result<Sequence> {
-    let mut input = In { inner: input, hash: Fnv::default() };
+    let mut input = In { inner: input, hash: Hash::default() };
     if &input.array::<8>()? != MAGIC {
         return Err(Error::input("this is no saved sequence"));
     }
@@ -113,7 +113,7 @@ pub(crate) fn restore(machine: &Machine, bounds: &Bounds, cache: &mut Cache, pag
     if version != VERSION {
         return Err(Error::input(format!("a saved sequence of version {version}, and this build reads {VERSION}")));
     }
-    if u64::from_le_bytes(input.array()?) != machine.fingerprint {
+    if u64::from_le_bytes(input.array()?) != machine.fingerprint()? {
         return Err(Error::input("the sequence was saved with another model"));
     }
     let [kind, long] = input.array()?;
@@ -124,7 +124,12 @@ pub(crate) fn restore(machine: &Machine, bounds: &Bounds, cache: &mut Cache, pag
     if count > bounds.context {
         return Err(Error::input(format!("a sequence of {count} tokens, and the model's context is {}", bounds.context)));
     }
-    let long = match (long, machine.fused.long_beyond) {
+    let room = cache.pages() * PAGE;
+    if count > room {
+        return Err(Error::limit(format!("a sequence of {count} tokens, and the cache has {room} positions"))
+            .help("load the model with more positions"));
+    }
+    let long = match (long, machine.fused().long_beyond) {
         (0, limit) if limit.is_none_or(|limit| count <= limit) => false,
         (1, Some(_)) => true,
         _ => return Err(Error::input("a sequence rotated for another length")),
@@ -158,7 +163,7 @@ fn fill(cache: &mut Cache, sequence: &Sequence, count: usize, input: &mut In<'_>
             cache.import(layer, *page as usize, held, &bytes)?;
         }
     }
-    let hash = input.hash.0;
+    let hash = input.hash.finish();
     if u64::from_le_bytes(input.array()?) != hash {
         return Err(Error::input("the saved sequence is damaged: its hash differs"));
     }
