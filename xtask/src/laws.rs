@@ -43,6 +43,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "planner",
             "targets",
             "methods",
+            "kernels",
             "runtimes",
             "generate",
             "eval",

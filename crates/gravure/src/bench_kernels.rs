@@ -136,11 +136,9 @@ fn samples(request: &KernelsRequest) -> Result<Vec<(&'static dyn Encoding, Vec<u
         let sample = || -> Result<Vec<u8>> {
             let bytes = encoding.row_bytes(request.columns as u64)?;
             let mut row = vec![0; usize::try_from(bytes).map_err(|_| Error::limit("a row does not fit in memory"))?];
-            match encoding.encode(&weights, request.columns, None, &mut row) {
-                Err(_) => encoding.encode(&weights, request.columns, Some(&importance), &mut row)?,
-                Ok(()) => {}
-            }
-            Ok(row)
+            // Some do not encode without importance.
+            let plain = encoding.encode(&weights, request.columns, None, &mut row);
+            plain.or_else(|_| encoding.encode(&weights, request.columns, Some(&importance), &mut row)).map(|()| row)
         };
         match sample() {
             Ok(row) => out.push((encoding, row)),

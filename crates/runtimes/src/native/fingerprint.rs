@@ -105,8 +105,9 @@ const LANES: usize = 4;
 /// Bytes of them.
 const BLOCK: usize = LANES * 8;
 
-/// A hash that tells files apart which differ by accident: four lanes of 64 bits, each step of which is
-/// a bijection of its word. It keeps no one out who wants two files to have the same.
+/// A hash that tells files apart which differ by accident: four lanes of 64 bits, each step of which
+/// multiplies to 128 bits and folds them. (One that keeps 64 bits of the product lets the highest bit of a
+/// word be undone by one bit of the next.) It keeps no one out who wants two files to have the same.
 #[derive(Debug, Clone)]
 pub(crate) struct Hash {
     lanes: [u64; LANES],
@@ -125,6 +126,13 @@ impl Default for Hash {
 
 /// The golden ratio's fractional part, made odd.
 const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Both halves of a product, one upon the other.
+#[inline]
+fn fold(word: u64) -> u64 {
+    let product = u128::from(word ^ 0xd1b5_4a32_d192_ed03) * u128::from(FACTOR);
+    product as u64 ^ (product >> 64) as u64
+}
 
 impl Hash {
     /// Takes in bytes; in how many pieces makes no difference.
@@ -150,7 +158,7 @@ impl Hash {
     fn mix(&mut self, block: &[u8; BLOCK]) {
         let (words, _) = block.as_chunks::<8>();
         for (lane, word) in self.lanes.iter_mut().zip(words) {
-            *lane = (*lane ^ u64::from_le_bytes(*word)).wrapping_mul(FACTOR).rotate_left(29);
+            *lane = fold(*lane ^ u64::from_le_bytes(*word));
         }
     }
 
@@ -161,10 +169,7 @@ impl Hash {
         last.rest[held..].fill(0);
         let block = last.rest;
         last.mix(&block);
-        last.lanes.iter().fold(self.length, |hash, lane| {
-            let mixed = (hash ^ lane).wrapping_mul(FACTOR);
-            mixed ^ (mixed >> 32)
-        })
+        last.lanes.iter().fold(self.length, |hash, lane| fold(fold(hash) ^ lane))
     }
 }
 
