@@ -49,6 +49,7 @@ fn check(cases: &[Case]) {
         config.replace("LlamaForCausalLM", "AlienForCausalLM").replace("\"llama\"", "\"alien\"")
     });
     copy_model(&folder.path().join("odd-key"), |config| config.replacen('{', "{ \"attention_warp_factor\": 9,", 1));
+    adapters(folder.path());
     std::fs::write(folder.path().join("bad-plan.toml"), "name = 3\n").unwrap();
     one_billion(&folder.path().join("one-billion"));
     std::fs::write(folder.path().join("bad-target.toml"), "id = \"mine\"\n\nspeed = 3\n").unwrap();
@@ -58,6 +59,19 @@ fn check(cases: &[Case]) {
         settings.set_omit_expression(true);
         settings.bind(|| insta::assert_snapshot!(case.name, say(folder.path(), case.args)));
     }
+}
+
+/// Low-rank adapters of a tiny model, and of none.
+fn adapters(folder: &Path) {
+    use gravure_testing::tiny_model::{AdapterOptions, Options, write_adapter};
+    let write = |name: &str, design: &str, options: &str| {
+        let options = AdapterOptions::from_json(&serde_json::from_str(options).unwrap()).unwrap();
+        write_adapter(design, &Options::default(), &options, &folder.join(name)).unwrap();
+    };
+    write("adapter", "llama", r#"{"targets": ["q_proj"]}"#);
+    write("adapter-dora", "llama", r#"{"config": {"use_dora": true}}"#);
+    write("adapter-vera", "llama", r#"{"config": {"peft_type": "VERA"}}"#);
+    write("adapter-gpt2", "gpt2", "{}");
 }
 
 fn copy_model(to: &Path, change: impl Fn(String) -> String) {
@@ -347,6 +361,13 @@ fn wrong_use() {
             name: "bad_override",
             args: &["quantize", "models/gravure-tiny", "--type", "q4_k", "-o", "x.gguf", "--override-kv", "a=int:x"],
         },
+        Case { name: "adapter_without_its_base", args: &["convert", "adapter", "-o", "x.gguf"] },
+        Case { name: "adapter_of_another_base", args: &["convert", "adapter", "--base", "models/gravure-tiny", "-o", "x.gguf"] },
+        Case { name: "adapter_of_an_unknown_module", args: &["convert", "adapter-gpt2", "--base", "models/gravure-tiny", "-o", "x.gguf"] },
+        Case { name: "adapter_with_dora", args: &["convert", "adapter-dora", "--base", "models/gravure-tiny", "-o", "x.gguf"] },
+        Case { name: "adapter_of_another_kind", args: &["convert", "adapter-vera", "--base", "models/gravure-tiny", "-o", "x.gguf"] },
+        Case { name: "adapter_in_a_mixture", args: &["quantize", "adapter", "--type", "q4_k_m", "-o", "x.gguf"] },
+        Case { name: "base_of_a_model", args: &["convert", "models/gravure-tiny", "--base", "models/gravure-tiny", "-o", "x.gguf"] },
         Case {
             name: "override_of_the_architecture",
             args: &["quantize", "models/gravure-tiny", "--type", "q4_k", "-o", "x.gguf", "--override-kv", "general.architecture=str:qwen2"],

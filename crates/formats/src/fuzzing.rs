@@ -32,7 +32,7 @@ pub fn read_quantized(config: &[u8], weights: &[u8], catalog: &Catalog, limits: 
     let mut config = safetensors::json::parse(config, limits)?;
     let source: Arc<dyn ReadAt> = Arc::new(MemoryReader::new(weights, "memory"));
     let (stored, _) = safetensors::tensors_of(&source, catalog, limits)?;
-    let tensors = safetensors::quantized::present(&mut config, stored, catalog, false, &mut Vec::new())?;
+    let tensors = safetensors::quantized::present(&mut config, stored, catalog, false, &mut Vec::new())?.tensors;
     read_first_rows(&tensors)?;
     let (mut scratch, mut out) = (Vec::new(), Vec::new());
     for tensor in tensors.iter().filter(|t| t.shape.rows() > 1 && !t.encoding.is_integer()) {

@@ -9,12 +9,14 @@
 pub mod fuzzing;
 mod gguf;
 mod imatrix;
+mod peft;
 mod pytorch;
 mod registry;
 mod safetensors;
 
 pub use gguf::{Gguf, neutral_name, override_hyperparameters};
 pub use imatrix::{read_importance_matrix, write_importance_matrix};
+pub use peft::Peft;
 pub use pytorch::{PickleScan, PyTorch, ScannedGlobal, scan_pickle};
 pub use registry::FORMATS;
 pub use safetensors::HuggingFace;

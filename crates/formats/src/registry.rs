@@ -3,11 +3,12 @@
 use gravure_core::Format;
 
 use crate::gguf::Gguf;
+use crate::peft::Peft;
 use crate::pytorch::PyTorch;
 use crate::safetensors::HuggingFace;
 
 /// All formats, most specific probe first.
-pub static FORMATS: &[&dyn Format] = &[&Gguf, &HuggingFace, &PyTorch];
+pub static FORMATS: &[&dyn Format] = &[&Gguf, &HuggingFace, &PyTorch, &Peft];
 
 #[cfg(test)]
 mod tests {

@@ -49,6 +49,7 @@ fn model(metadata: Metadata) -> Model {
         metadata,
         tokenizer: None,
         graph: None,
+        adapter: None,
         tensors: Vec::new(),
         notes: Vec::new(),
     }

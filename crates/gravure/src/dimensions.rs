@@ -93,6 +93,33 @@ pub(crate) fn check(model: &Model) -> Result<()> {
     Ok(())
 }
 
+/// Compares one half of an adapter's pair with the weight of this role that it changes; `base` is that weight's model.
+///
+/// # Errors
+/// `Input` where the weight has another number of rows or columns.
+pub(crate) fn check_half(half: &Tensor, is_a: bool, role: Role, base: &Model) -> Result<()> {
+    let sizes = Sizes::of(base);
+    let size = |key| base.hyperparameters.get(key).and_then(Value::as_u64);
+    let (expected, what) = match (role, is_a) {
+        // Looked up, not multiplied: the pair is the table turned.
+        (Role::TokenEmbedding, true) => (size(HyperKey::VocabSize), "tokens"),
+        (Role::TokenEmbedding, false) => (sizes.width, "columns"),
+        (Role::Output, true) => (sizes.width, "columns"),
+        (Role::Output, false) => (size(HyperKey::VocabSize), "rows"),
+        (role, true) => (sizes.matrix(role).map(|(_, columns)| columns), "columns"),
+        (role, false) => (sizes.matrix(role).map(|(rows, _)| rows), "rows"),
+    };
+    let dimensions = half.shape.dimensions();
+    let found = if is_a { dimensions.last() } else { dimensions.first() };
+    let (Some(expected), Some(&found)) = (expected, found) else { return Ok(()) };
+    // Some architectures store gate and up in one.
+    if found == expected || role == Role::FeedForwardUp && !is_a && found == expected.saturating_mul(2) {
+        return Ok(());
+    }
+    Err(Error::input(format!("is for a weight of {found} {what}, where the base model's has {expected}"))
+        .help("the adapter is for another base model"))
+}
+
 fn contradiction(model: &Model, tensor: &Tensor, expected: &str) -> Error {
     Error::input(format!("has the shape {}, where the model's configuration asks for {expected}", tensor.shape))
         .at_item(&*tensor.name)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gravure_base::{Disk, Error, Limits, Result, Sha256, Storage};
+use gravure_base::{Disk, Error, Limits, Result, ResultExt, Sha256, Storage};
 use gravure_core::{
     Artifact, Format, ImportanceMatrix, Metadata, Model, Naming, Note, Package, PackageTensor, Plan, PlanEntry, Policy, Tensor,
     WriteRequest,
@@ -15,7 +15,7 @@ use gravure_planner::mixtures::{MixtureRequest, importance_of};
 use crate::execute::{Executor, Job, LONGEST_ROW};
 use crate::open::{OpenRequest, open};
 use crate::output::{Split, check_target, fingerprint, target_format, write_request};
-use crate::{Observer, catalog, translate};
+use crate::{Observer, adapter, catalog, translate};
 
 /// Who chooses the encodings.
 #[derive(Debug, Clone)]
@@ -35,6 +35,8 @@ pub struct QuantizeRequest {
     pub source: PathBuf,
     /// Target file or folder.
     pub output: PathBuf,
+    /// Of an adapter: the model that it changes, where its own configuration does not lead there.
+    pub base: Option<PathBuf>,
     /// Format of the source, where the user names it.
     pub source_format: Option<String>,
     /// Format of the output, where the user names it; otherwise the target's extension decides.
@@ -65,6 +67,7 @@ impl QuantizeRequest {
         Self {
             source: source.into(),
             output: output.into(),
+            base: None,
             source_format: None,
             output_format: None,
             plan,
@@ -203,7 +206,7 @@ impl Prepared {
             lenient: request.lenient,
             limits: request.limits,
         })?;
-        let neutral = translate::to_neutral(&source, catalog(), gravure_formats::neutral_name)?;
+        let neutral = neutral(request, &source, format)?;
         let importance = match (&request.matrix, &request.importance) {
             (Some(matrix), _) => Some(matrix.as_ref().clone()),
             (None, Some(path)) => Some(gravure_formats::read_importance_matrix(path, catalog(), &request.limits)?),
@@ -233,7 +236,7 @@ impl Prepared {
         let mut files = source.source.files.clone();
         files.extend(request.importance.clone());
         let seen = request.matrix.as_ref().map(|matrix| digest(matrix));
-        let decision = format!("{} {plan:?} {:?} {:?} {seen:?}", format.id(), request.overrides, request.split);
+        let decision = format!("{} {plan:?} {:?} {:?} {seen:?} {:?}", format.id(), request.overrides, request.split, request.base);
         write.fingerprint = Some(fingerprint(&decision, &files));
         let (jobs, tensors) = jobs(&model, &plan, format, importance.as_ref())?;
         let tokenizer_proof = prove_tokenizer(&mut model, &source, format)?;
@@ -302,7 +305,7 @@ fn digest(matrix: &ImportanceMatrix) -> String {
 /// Compares the source's tokenizer with the one that a program will find in the output, where the two
 /// formats store it differently. A model without one gets a note: some programs refuse it.
 fn prove_tokenizer(model: &mut Model, source: &Model, format: &dyn Format) -> Result<Option<TokenizerProof>> {
-    if source.source.format == format.id() {
+    if source.source.format == format.id() || source.adapter.is_some() {
         return Ok(None);
     }
     let Some(tokenizer) = &source.tokenizer else {
@@ -315,6 +318,29 @@ fn prove_tokenizer(model: &mut Model, source: &Model, format: &dyn Format) -> Re
     let Some(written) = format.tokenizer_as_written(tokenizer)? else { return Ok(None) };
     let proof = gravure_text::prove(tokenizer, &written).map_err(|e| e.at_item("tokenizer").in_file(&source.source.path))?;
     Ok(Some(TokenizerProof { texts: proof.texts, tokens: proof.tokens, left_out: proof.left_out }))
+}
+
+/// The source in the neutral naming.
+fn neutral(request: &QuantizeRequest, source: &Model, format: &dyn Format) -> Result<Model> {
+    if source.adapter.is_none() {
+        if request.base.is_some() {
+            return Err(Error::request("a base model is given, but the source is a model and no adapter").in_file(&request.source));
+        }
+        return translate::to_neutral(source, catalog(), gravure_formats::neutral_name);
+    }
+    if matches!(request.plan, PlanSource::Mixture(_)) {
+        return Err(Error::request("mixtures are for models: the factors of an adapter are small")
+            .in_file(&request.source)
+            .help("`gravure convert --dtype q8_0` rounds them too"));
+    }
+    if format.naming() == Naming::HuggingFace {
+        return Err(Error::unsupported(format!("an adapter cannot be written as {} yet", format.id())).in_file(&request.source));
+    }
+    if source.naming == Naming::Neutral {
+        return Ok(source.clone());
+    }
+    let base = adapter::base_of(source, request.base.as_deref(), request.lenient, &request.limits)?;
+    adapter::to_neutral(source, &base).in_file(&request.source)
 }
 
 fn decide(request: &QuantizeRequest, naming: Naming, neutral: &Model, importance: Option<&ImportanceMatrix>) -> Result<Plan> {

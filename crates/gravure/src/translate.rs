@@ -121,6 +121,14 @@ pub(crate) fn weight_to_graph(tensor: &Tensor, weight: TensorId, model: &Model, 
     }
 }
 
+/// A tensor under another name, with its values changed as `transform` says.
+///
+/// # Errors
+/// `Input` where its shape does not allow that.
+pub(crate) fn with_transform(tensor: &Tensor, name: String, id: TensorId, transform: Transform, catalog: &Catalog) -> Result<Tensor> {
+    apply(tensor, name, id, transform, catalog.encoding("f32")?)
+}
+
 /// What [`apply`] does to a tensor.
 #[derive(Debug, Clone, Copy)]
 enum Change {
@@ -164,11 +172,8 @@ fn apply(tensor: &Tensor, name: String, id: TensorId, change: impl Into<Change>,
             };
         }
         Change::Transpose => {
-            out.shape = Transform::Transpose.neutral_shape(&tensor.shape)?;
-            if tensor.encoding.layout().block_elements != 1 {
-                return Err(Error::unsupported(format!("a tensor in {} cannot be transposed", tensor.encoding.id())));
-            }
-            out.data = Arc::new(Transposed { inner: tensor.clone() });
+            let turned = tensor.transposed()?;
+            (out.shape, out.data) = (turned.shape, turned.data);
         }
         Change::Add(constant) => {
             // The sum is made in the precision of the checkpoint where that is half, else in f32: as the
@@ -233,51 +238,6 @@ impl TensorData for MovedElements {
             out.extend_from_slice(&stored[at..at + layout.block_bytes]);
         }
         Ok(())
-    }
-}
-
-/// A view with rows and columns exchanged. Every call reads the whole tensor in passes, so calls
-/// should ask for many rows.
-#[derive(Debug)]
-struct Transposed {
-    inner: Tensor,
-}
-
-impl TensorData for Transposed {
-    fn read_rows(&self, rows: Range<u64>, out: &mut Vec<u8>) -> Result<()> {
-        let width = self.inner.encoding.layout().block_bytes;
-        let stored_columns = self.inner.shape.row_length() as usize;
-        let stored_rows = self.inner.shape.rows() as usize;
-        if rows.start > rows.end || rows.end > stored_columns as u64 {
-            return Err(Error::bug(format!("rows {rows:?} of {stored_columns}")));
-        }
-        let (start, count) = (rows.start as usize, (rows.end - rows.start) as usize);
-        let bytes =
-            count.checked_mul(stored_rows).and_then(|n| n.checked_mul(width)).ok_or_else(|| Error::limit("too many rows at once"))?;
-        out.clear();
-        out.resize(bytes, 0);
-        let step = ((1usize << 20) / (stored_columns * width).max(1)).max(1);
-        let mut block = Vec::new();
-        let mut at = 0;
-        while at < stored_rows {
-            let end = (at + step).min(stored_rows);
-            self.inner.data.read_rows(at as u64..end as u64, &mut block)?;
-            for stored in at..end {
-                let row = &block[(stored - at) * stored_columns * width..][..stored_columns * width];
-                for i in 0..count {
-                    let to = (i * stored_rows + stored) * width;
-                    out[to..to + width].copy_from_slice(&row[(start + i) * width..][..width]);
-                }
-            }
-            at = end;
-        }
-        Ok(())
-    }
-
-    fn rows_at_once(&self) -> Option<u64> {
-        // 8 MiB of output for each pass over the source.
-        let row = self.inner.shape.rows() * self.inner.encoding.layout().block_bytes as u64;
-        Some(((8 << 20) / row.max(1)).max(1))
     }
 }
 

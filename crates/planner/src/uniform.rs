@@ -19,6 +19,8 @@ pub enum Uniform {
     /// 16 bits as in the source: `bf16` or `f16`, whichever its first matrix in 16 bits has; `f16`
     /// where none has.
     Auto,
+    /// What is usual where nothing is asked for: [`Uniform::Auto`] for a model, `f32` for an adapter.
+    Usual,
 }
 
 impl Uniform {
@@ -47,8 +49,11 @@ impl Uniform {
 
     /// The choice with `auto` resolved by the source's encodings.
     pub fn resolve(self, model: &Model) -> Self {
-        if self != Self::Auto {
-            return self;
+        match self {
+            Self::Auto => {}
+            Self::Usual if model.adapter.is_some() => return Self::F32,
+            Self::Usual => {}
+            stated => return stated,
         }
         let mut matrices = model.tensors.iter().filter(|t| t.shape.dimensions().len() >= 2);
         matrices
@@ -64,7 +69,7 @@ impl Uniform {
     fn target(self) -> (&'static str, u32) {
         match self {
             Self::F32 => ("f32", 0),
-            Self::F16 | Self::Auto => ("f16", 1),
+            Self::F16 | Self::Auto | Self::Usual => ("f16", 1),
             Self::Bf16 => ("bf16", 32),
             Self::Q8_0 => ("q8_0", 7),
             Self::Tq1_0 => ("tq1_0", 36),

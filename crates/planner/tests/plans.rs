@@ -148,6 +148,7 @@ impl Recorded {
             metadata,
             tokenizer: None,
             graph: None,
+            adapter: None,
             tensors: tensors.collect(),
             notes: Vec::new(),
         }

@@ -9,6 +9,7 @@
 //!        tokenizer.json | tokenizer.model     tokenizer_config.json
 //! ```
 
+mod adapters;
 mod designs;
 mod tokenizers;
 mod weights;
@@ -17,7 +18,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use gravure_base::{Error, Result};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+
+pub use adapters::{AdapterOptions, write_adapter};
 
 /// The kinds of model that can be made: registry ids, and variants of them that real checkpoints
 /// have.
@@ -32,6 +35,18 @@ pub enum Dtype {
     F16,
     /// 16 bits, the upper half of 32.
     BF16,
+}
+
+impl Dtype {
+    /// The one of this name: `f32`, `f16`, `bf16`.
+    fn parse(name: &Value) -> Option<Self> {
+        match name.as_str()? {
+            "f32" => Some(Self::F32),
+            "f16" => Some(Self::F16),
+            "bf16" => Some(Self::BF16),
+            _ => None,
+        }
+    }
 }
 
 /// Whose spelling `config.json` has.
@@ -88,9 +103,7 @@ impl Options {
         for (key, value) in given.as_object().ok_or_else(|| Error::request("the options are not an object"))? {
             let number = || value.as_u64().and_then(|n| usize::try_from(n).ok()).ok_or_else(|| wrong(key, value));
             match (key.as_str(), value) {
-                ("dtype", value) if value == "f32" => options.dtype = Dtype::F32,
-                ("dtype", value) if value == "f16" => options.dtype = Dtype::F16,
-                ("dtype", value) if value == "bf16" => options.dtype = Dtype::BF16,
+                ("dtype", value) => options.dtype = Dtype::parse(value).ok_or_else(|| wrong(key, value))?,
                 ("shards", _) => options.shards = number()?,
                 ("layers", _) => options.layers = number()?,
                 ("wide", Value::Bool(true)) => options.size = Size::Wide,
@@ -109,13 +122,7 @@ impl Options {
 /// `Request` for an unknown design or impossible options; `Environment` where a file cannot be
 /// written.
 pub fn write(design: &str, options: &Options, folder: &Path) -> Result<()> {
-    let mut config = designs::config(design, options)?;
-    for (key, value) in &options.config {
-        match value {
-            Value::Null => config.remove(key),
-            value => config.insert(key.clone(), value.clone()),
-        };
-    }
+    let config = configuration(design, options)?;
     std::fs::create_dir_all(folder).map_err(|e| Error::io("create the folder", folder, e))?;
     let tensors = designs::tensors(design, &config)?;
     let generation =
@@ -124,6 +131,18 @@ pub fn write(design: &str, options: &Options, folder: &Path) -> Result<()> {
     tokenizers::write(design, &config, folder)?;
     weights::write(design, &tensors, options, folder)?;
     write_json(folder, "config.json", &Value::Object(config))
+}
+
+/// `config.json`.
+fn configuration(design: &str, options: &Options) -> Result<Map<String, Value>> {
+    let mut config = designs::config(design, options)?;
+    for (key, value) in &options.config {
+        match value {
+            Value::Null => config.remove(key),
+            value => config.insert(key.clone(), value.clone()),
+        };
+    }
+    Ok(config)
 }
 
 fn write_json(folder: &Path, name: &str, value: &Value) -> Result<()> {

@@ -20,9 +20,12 @@ pub(crate) struct Args {
     /// Format of the output [default: by its extension]
     #[arg(long, value_name = "FORMAT")]
     to: Option<String>,
-    /// Type of the matrices; `auto` keeps 16-bit floats as they are and makes f16 of f32
-    #[arg(long, visible_alias = "outtype", value_name = "TYPE", default_value = "auto")]
-    dtype: String,
+    /// Type of the matrices; `auto` keeps 16-bit floats as they are and makes f16 of f32 [default: auto; f32 for an adapter]
+    #[arg(long, visible_alias = "outtype", value_name = "TYPE")]
+    dtype: Option<String>,
+    /// Of a LoRA adapter's folder: its base model; config.json and the tokenizer are enough
+    #[arg(long, value_name = "MODEL")]
+    base: Option<PathBuf>,
     /// Write files of at most this size, for example 2G
     #[arg(long, value_name = "SIZE", conflicts_with = "split_max_tensors")]
     split_max_size: Option<String>,
@@ -44,7 +47,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, printer: &Printer) -> Result<ExitCode> {
-    let mut request = QuantizeRequest::new(&args.source, &args.output, PlanSource::Uniform(Uniform::parse(&args.dtype)?));
+    let dtype = args.dtype.as_deref().map_or(Ok(Uniform::Usual), Uniform::parse)?;
+    let mut request = QuantizeRequest::new(&args.source, &args.output, PlanSource::Uniform(dtype));
+    request.base.clone_from(&args.base);
     request.output_format.clone_from(&args.to);
     request.source_format.clone_from(&args.from);
     request.lenient = args.lenient;

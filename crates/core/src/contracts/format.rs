@@ -104,6 +104,12 @@ pub trait Format: Send + Sync + std::fmt::Debug {
         Err(Error::unsupported(format!("{} can only be written", self.id())))
     }
 
+    /// Reads what a source says beside its tensors: hyperparameters, tokenizer, metadata. The tensors may be missing, in
+    /// the source and in the result.
+    fn read_configuration(&self, request: &ReadRequest<'_>) -> Result<Model> {
+        self.read(request)
+    }
+
     /// The tokenizer as a program will read it that opens what this format wrote; `None` where the
     /// source's own files are carried along.
     fn tokenizer_as_written(&self, _tokenizer: &Tokenizer) -> Result<Option<Tokenizer>> {

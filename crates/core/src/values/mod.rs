@@ -19,7 +19,7 @@ pub use graph::{Attribute, Edge, Graph, Node, Origin};
 pub use hyperparameters::{HyperKey, Hyperparameters};
 pub use importance::{ImportanceEntry, ImportanceMatrix};
 pub use metadata::{Metadata, Value, ValueType};
-pub use model::{Model, Naming, Note, Source};
+pub use model::{AdapterFacts, Invocation, Model, Naming, Note, Source};
 pub use package::{ChunkStream, Package, PackageTensor};
 pub use plan::{Plan, PlanEntry};
 pub use role::{Part, Role, TensorId};

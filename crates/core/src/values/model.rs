@@ -42,6 +42,30 @@ pub struct Note {
     pub text: String,
 }
 
+/// What a source says that holds no model but what is added to one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AdapterFacts {
+    /// `lora` for pairs of low rank, called `WEIGHT.lora_a` and `WEIGHT.lora_b`.
+    pub kind: String,
+    /// α: the product of a pair of rank r is multiplied by α / r; 0 for a factor of 1.
+    pub alpha: f32,
+    /// When it works.
+    pub invocation: Invocation,
+    /// The model that it changes, as the source names it: a path, or a name at a hub.
+    pub base: Option<String>,
+}
+
+/// When an adapter works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Invocation {
+    /// From the first token.
+    Always,
+    /// After these tokens.
+    Tokens(Vec<u32>),
+    /// After the tokens of this text, without its first.
+    Text(String),
+}
+
 /// A model: metadata, hyperparameters, tokenizer, graph, lazy tensors.
 #[derive(Debug, Clone)]
 pub struct Model {
@@ -62,6 +86,8 @@ pub struct Model {
     pub tokenizer: Option<Arc<Tokenizer>>,
     /// The graph, where the source or the architecture gives one.
     pub graph: Option<Graph>,
+    /// Where the source is an adapter: what it is. Its tensors are the adapter's.
+    pub adapter: Option<AdapterFacts>,
     /// Tensors in file order.
     pub tensors: Vec<Tensor>,
     /// What was ignored.

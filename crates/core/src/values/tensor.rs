@@ -62,6 +62,11 @@ pub trait TensorData: Send + Sync + std::fmt::Debug {
         None
     }
 
+    /// The tensor that this shows with rows and columns exchanged, where it is such a view.
+    fn transposed(&self) -> Option<&Tensor> {
+        None
+    }
+
     /// Replaces `out` with the bytes `bytes` of each of the encoded `rows`, one after the other: a
     /// part of the columns, without reading the others where the source allows it.
     fn read_columns(&self, rows: Range<u64>, bytes: Range<u64>, out: &mut Vec<u8>) -> Result<()> {
@@ -99,12 +104,80 @@ impl Tensor {
         row.checked_mul(self.shape.rows()).ok_or_else(|| Error::input("the tensor is impossibly large").at_item(&*self.name))
     }
 
+    /// The matrix with rows and columns exchanged, as a view; turned twice it is the tensor itself again.
+    ///
+    /// # Errors
+    /// `Input` for a tensor that is no matrix, `Unsupported` where its encoding packs several weights into a block.
+    pub fn transposed(&self) -> Result<Self> {
+        let [rows, columns] = self.shape.dimensions() else {
+            return Err(Error::input(format!("a tensor of shape {} cannot be transposed", self.shape)));
+        };
+        if self.encoding.layout().block_elements != 1 {
+            return Err(Error::unsupported(format!("a tensor in {} cannot be transposed", self.encoding.id())));
+        }
+        let shape = Shape::new([*columns, *rows])?;
+        let data = match self.data.transposed() {
+            Some(inner) => Arc::clone(&inner.data),
+            None => Arc::new(Transposed { inner: self.clone() }),
+        };
+        Ok(Self { shape, data, ..self.clone() })
+    }
+
     /// Decodes `rows` to `f32`, replacing `out`. `scratch` is reused for the encoded bytes.
     pub fn decode_rows(&self, rows: Range<u64>, scratch: &mut Vec<u8>, out: &mut Vec<f32>) -> Result<()> {
         let count = (rows.end - rows.start) * self.shape.row_length();
         self.data.read_rows(rows, scratch)?;
         out.resize(usize::try_from(count).map_err(|_| Error::limit("too many rows at once"))?, 0.0);
         self.encoding.decode(scratch, out).map_err(|e| e.at_item(&*self.name))
+    }
+}
+
+/// A view with rows and columns exchanged. Every call reads the whole tensor in passes, so calls
+/// should ask for many rows.
+#[derive(Debug)]
+struct Transposed {
+    inner: Tensor,
+}
+
+impl TensorData for Transposed {
+    fn read_rows(&self, rows: Range<u64>, out: &mut Vec<u8>) -> Result<()> {
+        let width = self.inner.encoding.layout().block_bytes;
+        let stored_columns = self.inner.shape.row_length() as usize;
+        let stored_rows = self.inner.shape.rows() as usize;
+        if rows.start > rows.end || rows.end > stored_columns as u64 {
+            return Err(Error::bug(format!("rows {rows:?} of {stored_columns}")));
+        }
+        let (start, count) = (rows.start as usize, (rows.end - rows.start) as usize);
+        let bytes =
+            count.checked_mul(stored_rows).and_then(|n| n.checked_mul(width)).ok_or_else(|| Error::limit("too many rows at once"))?;
+        out.clear();
+        out.resize(bytes, 0);
+        let step = ((1usize << 20) / (stored_columns * width).max(1)).max(1);
+        let mut block = Vec::new();
+        let mut at = 0;
+        while at < stored_rows {
+            let end = (at + step).min(stored_rows);
+            self.inner.data.read_rows(at as u64..end as u64, &mut block)?;
+            for stored in at..end {
+                let row = &block[(stored - at) * stored_columns * width..][..stored_columns * width];
+                for i in 0..count {
+                    let to = (i * stored_rows + stored) * width;
+                    out[to..to + width].copy_from_slice(&row[(start + i) * width..][..width]);
+                }
+            }
+            at = end;
+        }
+        Ok(())
+    }
+
+    fn transposed(&self) -> Option<&Tensor> {
+        Some(&self.inner)
+    }
+
+    fn rows_at_once(&self) -> Option<u64> {
+        // 8 MiB of output for each pass over the source.
+        let row = self.inner.shape.rows() * self.inner.encoding.layout().block_bytes as u64;
+        Some(((8 << 20) / row.max(1)).max(1))
     }
 }
 

@@ -8,7 +8,7 @@
 
 use gravure_core::{Metadata, Model, PackageTensor, Value};
 
-use super::model_id::{ModelId, title};
+use super::model_id::{ModelId, Weights, title};
 
 /// Where the reader of a folder leaves the name that the configuration gives.
 const CONFIGURED_NAME: &str = "config._name_or_path";
@@ -60,9 +60,10 @@ const SAID: &[(&str, &[&str])] = &[
 pub(crate) fn describe(model: &Model, tensors: &[PackageTensor]) -> Vec<(String, Value)> {
     let card = &model.metadata;
     let size = Size::of(tensors);
+    let weights = if model.adapter.is_some() { Weights::Adapted(size.total) } else { Weights::Model(size.total) };
     let folder = folder_name(model);
     let ids = [card.get(CONFIGURED_NAME).and_then(Value::as_str).filter(|n| n.matches('/').count() <= 1), Some(folder.as_str())]
-        .map(|id| id.map(|id| ModelId::parse(id, size.total)).unwrap_or_default());
+        .map(|id| id.map(|id| ModelId::parse(id, weights)).unwrap_or_default());
     let from_ids = |part: fn(&ModelId) -> &Option<String>| ids.iter().find_map(|id| part(id).clone());
 
     let mut out = sampling(card);
@@ -76,13 +77,13 @@ pub(crate) fn describe(model: &Model, tensors: &[PackageTensor]) -> Vec<(String,
             "organization" => said.or_else(|| from_ids(|id| &id.organization).map(|o| title(&o))),
             "finetune" => said.or_else(|| from_ids(|id| &id.finetune)),
             "basename" => said.or_else(|| from_ids(|id| &id.basename)),
-            "size_label" => said.or_else(|| from_ids(|id| &id.size_label)).or_else(|| size.label()),
+            "size_label" => said.or_else(|| from_ids(|id| &id.size_label)).or_else(|| size.label().filter(|_| model.adapter.is_none())),
             _ => said,
         };
         push_text(&mut out, key, text);
     }
-    push_relatives(&mut out, card, "base_model", &["base_model", "base_models", "base_model_sources"], size.total);
-    push_relatives(&mut out, card, "dataset", &["datasets", "dataset", "dataset_sources"], size.total);
+    push_relatives(&mut out, card, "base_model", &["base_model", "base_models", "base_model_sources"], weights);
+    push_relatives(&mut out, card, "dataset", &["datasets", "dataset", "dataset_sources"], weights);
     push_list(&mut out, "tags", card, &["tags", "pipeline_tag"]);
     push_list(&mut out, "languages", card, &["languages", "language"]);
     out
@@ -132,14 +133,14 @@ fn push_list(out: &mut Vec<(String, Value)>, key: &str, card: &Metadata, sources
 }
 
 /// Models or data sets that this one was made from.
-fn push_relatives(out: &mut Vec<(String, Value)>, card: &Metadata, kind: &str, sources: &[&str], parameters: u64) {
+fn push_relatives(out: &mut Vec<(String, Value)>, card: &Metadata, kind: &str, sources: &[&str], weights: Weights) {
     let Some(value) = sources.iter().find_map(|s| card.get(s)) else { return };
     let ids = strings_of(value);
     out.push((format!("general.{kind}.count"), Value::U32(ids.len().try_into().unwrap_or(u32::MAX))));
     for (index, id) in ids.iter().enumerate() {
         let is_address = ["http://", "https://", "ssh://"].iter().any(|scheme| id.starts_with(scheme));
         let hub_id = if is_address { hub_id(id) } else { Some(id.as_str()) };
-        let parsed = hub_id.map(|id| ModelId::parse(id, parameters)).unwrap_or_default();
+        let parsed = hub_id.map(|id| ModelId::parse(id, weights)).unwrap_or_default();
         let address = match (&parsed.organization, &parsed.name) {
             _ if is_address => Some(id.clone()),
             (Some(organization), Some(name)) => Some(format!("https://huggingface.co/{organization}/{name}")),
@@ -189,8 +190,15 @@ impl Size {
     fn of(tensors: &[PackageTensor]) -> Self {
         let mut out = Self::default();
         let (mut expert_sum, mut expert_tensors) = (0u64, 0u64);
+        // Columns of the first half of an adapter's pair; the matrix that the pair changes is counted.
+        let mut columns = None;
         for tensor in tensors {
-            let size = tensor.shape.elements();
+            if tensor.name.ends_with(".lora_a") {
+                columns = Some(tensor.shape.row_length());
+                continue;
+            }
+            let changed = columns.take_if(|_| tensor.name.ends_with(".lora_b")).map(|columns| tensor.shape.rows().saturating_mul(columns));
+            let size = changed.unwrap_or(tensor.shape.elements());
             let dimensions = tensor.shape.dimensions();
             // Experts are stacked along the third dimension from the end, or the second of a bias.
             let stacked = tensor.name.contains("_exps.") && dimensions.len() >= 3;
@@ -270,8 +278,8 @@ mod tests {
         card.set("generation.temperature", Value::F64(0.6));
         card.set("generation.top_k", Value::I64(20));
         let mut out = sampling(&card);
-        push_relatives(&mut out, &card, "base_model", &["base_model"], 0);
-        push_relatives(&mut out, &card, "dataset", &["datasets"], 0);
+        push_relatives(&mut out, &card, "base_model", &["base_model"], Weights::Model(0));
+        push_relatives(&mut out, &card, "dataset", &["datasets"], Weights::Model(0));
         push_list(&mut out, "tags", &card, &["tags", "pipeline_tag"]);
         let text: Vec<String> = out.iter().map(|(k, v)| format!("{k} = {v:?}")).collect();
         let expected = [

@@ -11,6 +11,7 @@
 //! numbers are little-endian. Version 1 has `u32` wherever later versions have `u64`.
 //! Specification: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
 
+mod adapter;
 mod format;
 mod general;
 pub(crate) mod header;

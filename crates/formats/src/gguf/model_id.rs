@@ -5,6 +5,15 @@
 //! `general.*` keys. Parts between hyphens are told apart by their shape; what stands before the
 //! first part that is no plain word is the base name, what is left over is the finetune.
 
+/// Number of weights, against which a size in a name is checked; 0 where it is unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Weights {
+    /// Of the model itself: a size that is far from it is none.
+    Model(u64),
+    /// Of those matrices that an adapter changes: a size may be larger.
+    Adapted(u64),
+}
+
 /// The parts of a name, each where it was found.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct ModelId {
@@ -33,9 +42,8 @@ impl Kinds {
 }
 
 impl ModelId {
-    /// Takes `organization/name` or a name apart; `parameters` is the number of weights, against
-    /// which a size in the name is checked (0 where it is unknown).
-    pub(crate) fn parse(id: &str, parameters: u64) -> Self {
+    /// Takes `organization/name` or a name apart.
+    pub(crate) fn parse(id: &str, weights: Weights) -> Self {
         if id.contains(' ') {
             return Self { name: Some(id.to_owned()), ..Self::default() };
         }
@@ -44,7 +52,7 @@ impl ModelId {
             None => (None, id),
         };
         let mut parts: Vec<String> = full.split('-').filter(|p| !p.is_empty()).map(str::to_owned).collect();
-        let mut kinds = annotate(&mut parts, parameters);
+        let mut kinds = annotate(&mut parts, weights);
         drop_word_sizes(&parts, &mut kinds);
         find_basename(&parts, &mut kinds);
 
@@ -78,7 +86,7 @@ impl ModelId {
 }
 
 /// Tells parts apart by their shape, and brings some into their usual spelling.
-fn annotate(parts: &mut [String], parameters: u64) -> Vec<Kinds> {
+fn annotate(parts: &mut [String], weights: Weights) -> Vec<Kinds> {
     let mut out = Vec::with_capacity(parts.len());
     for (index, part) in parts.iter_mut().enumerate() {
         let mut kinds = Kinds::default();
@@ -88,12 +96,15 @@ fn annotate(parts: &mut [String], parameters: u64) -> Vec<Kinds> {
             kinds.file_type = true;
             *part = part.to_uppercase();
         } else if index > 0 && is_size(part) {
-            if let Some(context) = normalize_size(part, parameters) {
+            if let Some(context) = normalize_size(part, weights) {
                 *part = context;
                 kinds.finetune = true;
             } else {
                 kinds.size = true;
             }
+        } else if index > 0 && matches!(weights, Weights::Adapted(1..)) && part.eq_ignore_ascii_case("lora") {
+            // Says of an adapter what it is, and nothing about how it was trained.
+            kinds.file_type = true;
         } else if index > 0 && ["chat", "instruct", "vision", "lora"].iter().any(|w| part.eq_ignore_ascii_case(w)) {
             kinds.finetune = true;
         }
@@ -104,7 +115,7 @@ fn annotate(parts: &mut [String], parameters: u64) -> Vec<Kinds> {
 
 /// Brings a size into its usual spelling; where the model is of another size altogether, returns it
 /// as what it then probably is, the length of a context.
-fn normalize_size(part: &mut String, parameters: u64) -> Option<String> {
+fn normalize_size(part: &mut String, weights: Weights) -> Option<String> {
     let mut text: Vec<char> = part.replace('_', ".").chars().collect();
     // `7b1` is 7.1 billion.
     if let [.., unit, digit] = text[..]
@@ -124,7 +135,11 @@ fn normalize_size(part: &mut String, parameters: u64) -> Option<String> {
     let exponent = " KMBT".find(*unit).and_then(|e| i32::try_from(e).ok());
     let number: f64 = number.iter().collect::<String>().parse().ok()?;
     let label = number * exponent.map_or(1e-3, |e| 1000f64.powi(e));
-    let far = parameters != 0 && (label - parameters as f64).abs() > (u128::from(parameters) * 7 / 8) as f64;
+    let far = match weights {
+        Weights::Model(0) => false,
+        Weights::Model(count) => (label - count as f64).abs() > (u128::from(count) * 7 / 8) as f64,
+        Weights::Adapted(count) => label < (count / 8) as f64,
+    };
     far.then(|| {
         let mut out: String = text[..text.len() - 1].iter().collect();
         out.push(unit.to_ascii_lowercase());
@@ -245,7 +260,7 @@ mod tests {
 
     /// `name | organization | basename | finetune | version | size`, `-` for nothing.
     fn told(id: &str, parameters: u64) -> String {
-        let m = ModelId::parse(id, parameters);
+        let m = ModelId::parse(id, Weights::Model(parameters));
         [m.name, m.organization, m.basename, m.finetune, m.version, m.size_label].map(|p| p.unwrap_or("-".into())).join(" | ")
     }
 
@@ -279,6 +294,19 @@ mod tests {
         for (id, parameters, expected) in cases {
             assert_eq!(told(id, parameters), expected, "{id}");
         }
+    }
+
+    #[test]
+    fn an_adapter_may_be_named_after_a_larger_model() {
+        // As above, with a negative number of weights.
+        let told = |id| {
+            let m = ModelId::parse(id, Weights::Adapted(8_000_000));
+            (m.basename.unwrap_or_default(), m.finetune.unwrap_or_default(), m.size_label.unwrap_or_default())
+        };
+        let expected = |basename: &str, finetune: &str, size: &str| (basename.to_owned(), finetune.to_owned(), size.to_owned());
+        assert_eq!(told("Llama-7B-LoRA-chat"), expected("Llama", "chat", "7B"));
+        assert_eq!(told("Llama-900K-lora"), expected("Llama", "900k", ""));
+        assert_eq!(told("Llama-1M"), expected("Llama", "", "1M"));
     }
 
     #[test]

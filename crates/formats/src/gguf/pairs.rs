@@ -14,9 +14,9 @@ use std::borrow::Cow;
 use gravure_core::{Error, HyperKey, Metadata, Package, Result, Value};
 
 use super::read::ARCHITECTURE_KEY;
-use super::{general, hyper_keys, shards, tokenizer};
+use super::{adapter, general, hyper_keys, shards, tokenizer};
 
-const TYPE_KEY: &str = "general.type";
+pub(crate) const TYPE_KEY: &str = "general.type";
 const QUANTIZATION_VERSION_KEY: &str = "general.quantization_version";
 /// Version of the block layouts, `GGML_QNT_VERSION`.
 const QUANTIZATION_VERSION: u32 = 2;
@@ -43,6 +43,9 @@ pub(crate) enum Manner {
 impl Manner {
     /// The manner of a package.
     pub(crate) fn of(package: &Package<'_>) -> Self {
+        if package.model.adapter.is_some() {
+            return Self::Converted;
+        }
         let converted = package.model.source.format != "gguf" && package.file_type.is_none_or(|t| CONVERTED_TYPES.contains(&t));
         if converted { Self::Converted } else { Self::Quantized }
     }
@@ -130,6 +133,14 @@ fn convert<'a>(package: &'a Package<'a>, pairs: &mut Pairs<'a>) -> Result<()> {
     let model = package.model;
     let architecture = architecture(package)?;
     pairs.set(ARCHITECTURE_KEY, Value::String(architecture.to_owned()));
+    if let Some(facts) = &model.adapter {
+        // No hyperparameters and no tokenizer: those of the base model count.
+        adapter::kind_keys(facts).into_iter().for_each(|(key, value)| pairs.set(key, value));
+        general::describe(model, &package.tensors).into_iter().for_each(|(key, value)| pairs.set(key, value));
+        adapter::own_keys(facts).into_iter().for_each(|(key, value)| pairs.set(key, value));
+        pairs.set(QUANTIZATION_VERSION_KEY, Value::U32(QUANTIZATION_VERSION));
+        return Ok(());
+    }
     pairs.set(TYPE_KEY, Value::String("model".to_owned()));
     for (key, value) in general::describe(model, &package.tensors) {
         pairs.set(key, value);

@@ -9,7 +9,7 @@ use gravure_core::values::{Source, StoredTensor};
 use gravure_core::{Error, ErrorKind, Limits, Metadata, Model, Naming, Note, ReadRequest, Result, ResultExt, Tensor, Value};
 
 use super::header::Header;
-use super::{hyper_keys, names, shards, tokenizer};
+use super::{adapter, hyper_keys, names, shards, tokenizer};
 
 /// The key of the architecture's id.
 pub(crate) const ARCHITECTURE_KEY: &str = "general.architecture";
@@ -116,6 +116,7 @@ fn assemble(mut opened: Vec<Opened>, files: Vec<PathBuf>, request: &ReadRequest<
         }
         Err(error) => return Err(error.in_file(&files[0])),
     };
+    let adapter = adapter::read(&metadata).map_err(|e| e.in_file(&files[0]))?;
     let graph = architecture.and_then(|a| a.graph(&hyperparameters).ok());
     let detail = match files.len() {
         1 => format!("GGUF v{version}"),
@@ -130,6 +131,7 @@ fn assemble(mut opened: Vec<Opened>, files: Vec<PathBuf>, request: &ReadRequest<
         metadata,
         tokenizer,
         graph,
+        adapter,
         tensors,
         notes,
     })

@@ -164,6 +164,7 @@ pub(crate) fn model(format: &'static str) -> Model {
         metadata: if format == "gguf" { metadata() } else { Metadata::new() },
         tokenizer: None,
         graph: None,
+        adapter: None,
         tensors: vec![Tensor {
             name: "unused".into(),
             id: None,

@@ -54,6 +54,10 @@ impl Format for PyTorch {
         }
     }
 
+    fn read_configuration(&self, request: &ReadRequest<'_>) -> Result<Model> {
+        crate::safetensors::configuration(Self::ID, request)
+    }
+
     fn read(&self, request: &ReadRequest<'_>) -> Result<Model> {
         read::read(request)
     }

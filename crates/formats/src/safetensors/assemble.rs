@@ -4,9 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use gravure_base::{Error, Result};
+use gravure_base::{Error, ErrorKind, Result};
 use gravure_core::values::Source;
-use gravure_core::{Architecture, Catalog, HyperKey, Hyperparameters, Model, Naming, Note, ReadRequest, Role, Tensor, TensorId, TensorMap};
+use gravure_core::{
+    Architecture, Catalog, HyperKey, Hyperparameters, Model, Naming, Note, ReadRequest, Role, Tensor, TensorId, TensorMap, Transform,
+};
 use serde_json::Value as Json;
 
 use super::{Companions, quantized};
@@ -46,13 +48,15 @@ pub(crate) fn assemble(parts: Parts, request: &ReadRequest<'_>) -> Result<Model>
         metadata: companions.metadata,
         tokenizer: companions.tokenizer,
         graph: None,
+        adapter: None,
         tensors,
         notes,
     };
     let Some(mut config) = companions.config else { return Ok(model) };
     let in_config = |e: Error| e.in_file(companions.root.join("config.json"));
     let stored = std::mem::take(&mut model.tensors);
-    model.tensors = quantized::present(&mut config, stored, request.catalog, request.lenient, &mut model.notes).map_err(in_config)?;
+    let presented = quantized::present(&mut config, stored, request.catalog, request.lenient, &mut model.notes).map_err(in_config)?;
+    model.tensors = presented.tensors;
     let (name, architecture) = find_architecture(&config, request.catalog).map_err(in_config)?;
     model.architecture_id = name;
     let Some(architecture) = architecture else {
@@ -68,10 +72,43 @@ pub(crate) fn assemble(parts: Parts, request: &ReadRequest<'_>) -> Result<Model>
     let passed_over = model.hyperparameters.ignored().iter();
     model.notes.extend(passed_over.map(|text| Note { subject: "config.json".into(), text: text.clone() }));
     let map = architecture.tensor_map(&model.hyperparameters).map_err(in_config)?;
-    identify(&mut model, &map, request.lenient)?;
+    identify(&mut model, &map, &presented.linear, request.lenient)?;
     untie(&mut model)?;
     check_complete(&mut model, &map, request.lenient)?;
     model.graph = Some(architecture.graph(&model.hyperparameters).map_err(in_config)?);
+    Ok(model)
+}
+
+/// A model of a folder's configuration and tokenizer alone, its weights read or not there.
+///
+/// # Errors
+/// `NotFound` for a folder without a configuration, `Unsupported` for one that no architecture's file understands.
+pub(crate) fn configuration(format: &'static str, request: &ReadRequest<'_>) -> Result<Model> {
+    if !request.path.join("config.json").is_file() {
+        return Err(Error::new(ErrorKind::NotFound, "has no config.json").help("name a folder of a Hugging Face model"));
+    }
+    let mut companions = Companions::read(request.path, request)?;
+    // How its weights are stored does not matter.
+    if let Some(config) = &mut companions.config {
+        quantized::forget(config);
+    }
+    let config = companions.config.take();
+    let parts = Parts {
+        format,
+        detail: "configuration".into(),
+        files: Vec::new(),
+        companions: Some(companions),
+        tensors: Vec::new(),
+        notes: Vec::new(),
+    };
+    let mut model = assemble(parts, request)?;
+    let Some(config) = config else { return Ok(model) };
+    let (name, architecture) = find_architecture(&config, request.catalog)?;
+    model.architecture_id = architecture.map(|a| a.id().to_owned()).or(name);
+    model.architecture = architecture;
+    if let Some(architecture) = architecture {
+        model.hyperparameters = architecture.configure(&config, request.lenient)?;
+    }
     Ok(model)
 }
 
@@ -97,16 +134,20 @@ fn find_architecture(config: &Json, catalog: &Catalog) -> Result<Found> {
     Ok((name, known))
 }
 
-/// Gives each tensor its identity; drops those that carry nothing.
-fn identify(model: &mut Model, map: &TensorMap, lenient: bool) -> Result<()> {
+/// Gives each tensor its identity; drops those that carry nothing. Matrices that are in `linear` lie the way around of a
+/// linear map: where the architecture stores its floats the other way, they are turned into that.
+fn identify(model: &mut Model, map: &TensorMap, linear: &HashSet<String>, lenient: bool) -> Result<()> {
     let mut unknown = Vec::new();
     let mut seen: HashMap<TensorId, String> = HashMap::with_capacity(model.tensors.len());
     let mut kept = Vec::with_capacity(model.tensors.len());
     for mut tensor in std::mem::take(&mut model.tensors) {
-        if let Some((id, _)) = map.identify(&tensor.name) {
+        if let Some((id, rule)) = map.identify(&tensor.name) {
             if let Some(other) = seen.insert(id, tensor.name.clone()) {
                 let message = format!("is the same weight as `{other}`, under a second name");
                 return Err(Error::input(message).at_item(tensor.name).in_file(&model.source.path));
+            }
+            if rule.transform == Transform::Transpose && linear.contains(&tensor.name) {
+                tensor = tensor.transposed().map_err(|e| e.at_item(&*tensor.name).in_file(&model.source.path))?;
             }
             tensor.id = Some(id);
         } else if map.is_ignored(&tensor.name) {

@@ -60,6 +60,20 @@ impl Companions {
         Ok(out)
     }
 
+    /// Only what describes the folder in words: the model card, the configured name, generation defaults.
+    pub(crate) fn describing(root: &Path, request: &ReadRequest<'_>) -> Result<Self> {
+        let mut out = Self { root: root.to_owned(), ..Self::default() };
+        out.read_card()?;
+        if let Some(path) = out.existing("config.json") {
+            let config = json::read_file(&path, request.limits)?;
+            if let Some(name) = config.get("_name_or_path").and_then(Json::as_str) {
+                out.metadata.set("config._name_or_path", Value::String(name.to_owned()));
+            }
+        }
+        out.read_generation(request.limits)?;
+        Ok(out)
+    }
+
     fn existing(&mut self, name: &str) -> Option<PathBuf> {
         let path = self.root.join(name);
         path.is_file().then(|| {

@@ -64,7 +64,8 @@ fn missing(root: &Path) -> Error {
         return error(format!("holds shards ({}) but not {INDEX}", shown(&others))).help("the download is incomplete: fetch the index too");
     }
     if others.iter().any(|name| name.starts_with("adapter_")) {
-        return error(format!("holds an adapter ({}), not a model", shown(&others))).help("merge it into its base model first");
+        return error(format!("holds an adapter ({}), not a model", shown(&others)))
+            .help("`gravure convert` reads its folder where adapter_config.json is in it too");
     }
     if !others.is_empty() {
         return error(format!("holds {}, but no {SINGLE}", shown(&others))).help("name the one file to read its tensors alone");

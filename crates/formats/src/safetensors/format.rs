@@ -5,7 +5,7 @@ use std::path::Path;
 use gravure_core::{Artifact, Confidence, Encoding, Format, Model, Naming, Package, ReadRequest, Result, WriteRequest};
 
 use super::folder::{self, Presence};
-use super::{dtype, read, write};
+use super::{configuration, dtype, read, write};
 
 /// Hugging Face folders and bare safetensors files.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +52,10 @@ impl Format for HuggingFace {
 
     fn read(&self, request: &ReadRequest<'_>) -> Result<Model> {
         read::read(request)
+    }
+
+    fn read_configuration(&self, request: &ReadRequest<'_>) -> Result<Model> {
+        configuration(Self::ID, request)
     }
 
     fn can_hold(&self, encoding: &dyn Encoding) -> bool {

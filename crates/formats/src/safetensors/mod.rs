@@ -30,7 +30,7 @@ mod read;
 pub(crate) mod testing;
 mod write;
 
-pub(crate) use assemble::{Parts, assemble};
+pub(crate) use assemble::{Parts, assemble, configuration};
 pub(crate) use companions::Companions;
 pub use format::HuggingFace;
 pub(crate) use index::parse as parse_index;

@@ -39,7 +39,7 @@ pub(super) fn write(design: &str, tensors: &[TensorSpec], options: &Options, fol
     Ok(())
 }
 
-fn dtype(dtype: Dtype) -> safetensors::Dtype {
+pub(super) fn dtype(dtype: Dtype) -> safetensors::Dtype {
     match dtype {
         Dtype::F32 => safetensors::Dtype::F32,
         Dtype::F16 => safetensors::Dtype::F16,
@@ -47,7 +47,7 @@ fn dtype(dtype: Dtype) -> safetensors::Dtype {
     }
 }
 
-fn encode(values: &[f32], dtype: Dtype) -> Vec<u8> {
+pub(super) fn encode(values: &[f32], dtype: Dtype) -> Vec<u8> {
     match dtype {
         Dtype::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
         Dtype::F16 => values.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect(),
@@ -57,7 +57,7 @@ fn encode(values: &[f32], dtype: Dtype) -> Vec<u8> {
 
 /// Nearly normal numbers: the sum of four uniform ones, exact in `f32`, of a spread that keeps the
 /// activations of a few layers near one.
-fn values(design: &str, tensor: &TensorSpec) -> Vec<f32> {
+pub(super) fn values(design: &str, tensor: &TensorSpec) -> Vec<f32> {
     let (centre, spread) = match tensor.kind {
         Kind::Matrix { inputs } => (0.0, 1.0 / (inputs as f32).sqrt()),
         Kind::Embedding => (0.0, 0.5),

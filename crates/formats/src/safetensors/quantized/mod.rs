@@ -20,12 +20,24 @@ mod planes;
 mod scaled;
 mod scheme;
 
+use std::collections::HashSet;
+
 use gravure_base::{Error, Result};
 use gravure_core::{Catalog, Note, Tensor};
 use serde_json::Value as Json;
 
 use groups::Groups;
 use scheme::Scheme;
+
+/// The tensors of a checkpoint, none of them in several parts.
+#[derive(Debug)]
+pub(crate) struct Presented {
+    /// In file order.
+    pub(crate) tensors: Vec<Tensor>,
+    /// Names of matrices that were packed as those of linear maps, `[outputs, inputs]`, whatever way around the
+    /// architecture stores its floats.
+    pub(crate) linear: HashSet<String>,
+}
 
 /// Replaces quantized groups by plain tensors and takes the description out of `config`.
 ///
@@ -38,22 +50,27 @@ pub(crate) fn present(
     catalog: &Catalog,
     lenient: bool,
     notes: &mut Vec<Note>,
-) -> Result<Vec<Tensor>> {
+) -> Result<Presented> {
+    let as_stored = |tensors| Presented { tensors, linear: HashSet::new() };
     let scheme = match Scheme::take(config) {
         Ok(Some(scheme)) => scheme,
-        Ok(None) => return Ok(tensors),
+        Ok(None) => return Ok(as_stored(tensors)),
         Err(error) if lenient && error.kind() == gravure_base::ErrorKind::Unsupported => {
             let text = format!("{}: the tensors are shown as they are stored", error.message());
             notes.push(Note { subject: "quantization_config".into(), text });
-            return Ok(tensors);
+            return Ok(as_stored(tensors));
         }
         Err(error) => return Err(error),
     };
     let mut groups = Groups::new(tensors);
     let mut decoded = 0u64;
+    let mut linear = HashSet::new();
     for base in groups.bases(scheme.marker()) {
         let context = |e: Error| e.at_item(&*base);
         if let Some(tensor) = scheme.decode(&base, &mut groups, catalog).map_err(context)? {
+            if scheme.packs_linear_maps() {
+                linear.insert(tensor.name.clone());
+            }
             groups.put(&base, scheme.marker(), tensor).map_err(context)?;
             decoded += 1;
         }
@@ -69,7 +86,14 @@ pub(crate) fn present(
         let text = format!("{dropped} tensors describe the quantization of activations and were left out");
         notes.push(Note { subject: "weights".into(), text });
     }
-    Ok(groups.finish())
+    Ok(Presented { tensors: groups.finish(), linear })
+}
+
+/// Takes the description out of `config` unread.
+pub(crate) fn forget(config: &mut Json) {
+    if let Json::Object(map) = config {
+        scheme::KEYS.iter().for_each(|key| _ = map.shift_remove(*key));
+    }
 }
 
 #[cfg(test)]

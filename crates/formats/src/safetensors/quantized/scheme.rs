@@ -23,7 +23,7 @@ pub(super) enum Scheme {
 }
 
 /// Keys under which transformers and MLX describe it.
-const KEYS: [&str; 3] = ["quantization_config", "quantization", "compression_config"];
+pub(super) const KEYS: [&str; 3] = ["quantization_config", "quantization", "compression_config"];
 
 impl Scheme {
     /// Takes the description out of the configuration; `None` where there is none.
@@ -68,6 +68,12 @@ impl Scheme {
             Self::Compressed(compressed) => compressed.marker(),
             Self::Fp8(_) => ".weight",
         }
+    }
+
+    /// Whether every matrix is packed by its outputs, as that of a linear map, even where the module that it came from
+    /// stores its inputs as rows (`Conv1D`): the packers turn such a weight first. The others keep the shape of the floats.
+    pub(super) fn packs_linear_maps(&self) -> bool {
+        matches!(self, Self::Gptq(_) | Self::Awq(_) | Self::Mlx(_))
     }
 
     /// Ends of names of tensors that do not concern the weights.
