@@ -2,7 +2,7 @@
 //! second of one row of activations against a plain read of the same memory, and multiplications of
 //! 512 rows per second.
 //!
-//! `cargo run --release -p gravure-kernels --example kernel_speed [THREADS]`
+//! `cargo run --release -p gravure-kernels --example kernel_speed [THREADS [ENCODING...]] [--best]`, which leaves away all but the best instruction set
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
@@ -28,12 +28,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     let pool = Pool::new(threads);
     let (rows, columns, inputs) = (65_536, 2048, 512);
     println!("{:8} {:12} {:>12} {:>12} {:>12}", "encoding", "kernel", "read GB/s", "decode GB/s", "GMAC/s");
-    for name in ["q4_0", "q8_0", "q4_k", "q6_k"] {
-        let encoding = *ENCODINGS.iter().find(|encoding| encoding.id() == name).ok_or("no such encoding")?;
-        let source: Vec<f32> = (0..columns).map(|i| ((i * 7919 % 1013) as f32 / 506.0 - 1.0) * 0.05).collect();
+    let best_only = std::env::args().any(|text| text == "--best");
+    let scale: f32 = std::env::var("SCALE").map_or(0.05, |s| s.parse().unwrap_or(0.05));
+    let mut names: Vec<String> = std::env::args().skip(2).filter(|text| !text.starts_with("--")).collect();
+    if names.is_empty() {
+        names = ["q4_0", "q8_0", "q4_k", "q6_k"].map(str::to_owned).to_vec();
+    }
+    for name in &names {
+        let encoding = *ENCODINGS.iter().find(|encoding| encoding.id() == name.as_str()).ok_or("no such encoding")?;
+        let source: Vec<f32> = (0..columns).map(|i| ((i * 7919 % 1013) as f32 / 506.0 - 1.0) * scale).collect();
         let mut row = vec![0; usize::try_from(encoding.row_bytes(columns as u64)?)?];
         encoding.encode(&source, columns, None, &mut row)?;
-        for isa in Isa::available() {
+        for isa in Isa::available().into_iter().take(if best_only { 1 } else { usize::MAX }) {
             let mut read = |range: std::ops::Range<u64>, out: &mut Vec<u8>| {
                 out.clear();
                 range.for_each(|_| out.extend_from_slice(&row));

@@ -7,6 +7,8 @@ use crate::lanes::Lanes;
 use crate::lanes::avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::avx512::Avx512;
+#[cfg(target_arch = "aarch64")]
+use crate::lanes::neon::Neon;
 use crate::lanes::portable::Portable;
 
 /// An instruction set for integer products that this processor has: only detection makes one.
@@ -18,7 +20,13 @@ enum Set {
     #[cfg(target_arch = "x86_64")]
     Avx512,
     #[cfg(target_arch = "x86_64")]
+    AvxVnni,
+    #[cfg(target_arch = "x86_64")]
     Avx2,
+    #[cfg(target_arch = "aarch64")]
+    NeonMixed,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
     Portable,
 }
 
@@ -39,9 +47,14 @@ impl Level {
             let fused = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
             match isa {
                 Isa::Avx512(_) if fused && is_x86_feature_detected!("avx512vnni") => return Self(Set::Avx512),
+                Isa::Avx512(_) | Isa::Avx2(_) if fused && is_x86_feature_detected!("avxvnni") => return Self(Set::AvxVnni),
                 Isa::Avx512(_) | Isa::Avx2(_) if fused => return Self(Set::Avx2),
                 _ => {}
             }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if matches!(isa, Isa::Neon(_)) && std::arch::is_aarch64_feature_detected!("dotprod") {
+            return Self(if std::arch::is_aarch64_feature_detected!("i8mm") { Set::NeonMixed } else { Set::Neon });
         }
         let _ = isa;
         Self(Set::Portable)
@@ -53,7 +66,13 @@ impl Level {
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 => "avx512-vnni",
             #[cfg(target_arch = "x86_64")]
+            Set::AvxVnni => "avx-vnni",
+            #[cfg(target_arch = "x86_64")]
             Set::Avx2 => "avx2",
+            #[cfg(target_arch = "aarch64")]
+            Set::NeonMixed => "neon-i8mm",
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon => "neon-dotprod",
             Set::Portable => "portable",
         }
     }
@@ -69,7 +88,13 @@ impl Level {
                 #[cfg(target_arch = "x86_64")]
                 Set::Avx512 => avx512(work),
                 #[cfg(target_arch = "x86_64")]
+                Set::AvxVnni => avx_vnni(work),
+                #[cfg(target_arch = "x86_64")]
                 Set::Avx2 => avx2(work),
+                #[cfg(target_arch = "aarch64")]
+                Set::NeonMixed => work.run::<Neon<true>>(),
+                #[cfg(target_arch = "aarch64")]
+                Set::Neon => work.run::<Neon<false>>(),
                 Set::Portable => work.run::<Portable>(),
             }
         }
@@ -84,8 +109,15 @@ unsafe fn avx512<W: Work>(work: W) {
 }
 
 #[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avxvnni,avx2,fma,f16c")]
+unsafe fn avx_vnni<W: Work>(work: W) {
+    // SAFETY: the caller's promise.
+    unsafe { work.run::<Avx2<true>>() }
+}
+
+#[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn avx2<W: Work>(work: W) {
     // SAFETY: the caller's promise.
-    unsafe { work.run::<Avx2>() }
+    unsafe { work.run::<Avx2<false>>() }
 }

@@ -10,6 +10,7 @@ use gravure_core::Encoding;
 use crate::dispatch::{Level, Work};
 use crate::lanes::portable::Portable;
 use crate::lanes::{Lanes, ROWS};
+use crate::pages::Pages;
 use crate::{Pool, SharedRows};
 
 /// Sums of each result.
@@ -38,7 +39,9 @@ pub(crate) struct Floats {
     encoding: &'static dyn Encoding,
     kept: Kept,
     row_bytes: usize,
-    data: Vec<u8>,
+    data: Pages,
+    /// Bytes that are laid out.
+    filled: usize,
 }
 
 impl Floats {
@@ -51,32 +54,34 @@ impl Floats {
             _ => Kept::Encoded,
         };
         let held = if kept == Kept::Encoded { rows } else { rows.next_multiple_of(ROWS) };
-        let mut data = Vec::new();
-        let total = held.checked_mul(row_bytes).filter(|total| data.try_reserve_exact(*total).is_ok());
-        total.ok_or_else(|| Error::limit("the matrix does not fit in memory"))?;
-        Ok(Self { rows, columns, encoding, kept, row_bytes, data })
+        let data = Pages::zeroed(held.checked_mul(row_bytes))?;
+        Ok(Self { rows, columns, encoding, kept, row_bytes, data, filled: 0 })
     }
 
     /// Appends rows in their encoding; all but the last call give multiples of 16.
-    pub(crate) fn append(&mut self, encoded: &[u8]) {
+    pub(crate) fn append(&mut self, encoded: &[u8]) -> Result<()> {
         let width = match self.kept {
             Kept::F32 => 4,
             Kept::F16 | Kept::Bf16 => 2,
-            Kept::Encoded => {
-                self.data.extend_from_slice(encoded);
-                return;
-            }
+            Kept::Encoded => self.row_bytes,
         };
-        for group in encoded.chunks(ROWS * self.row_bytes) {
-            let start = self.data.len();
-            self.data.resize(start + ROWS * self.row_bytes, 0);
+        let whole = if self.kept == Kept::Encoded { encoded.len() } else { encoded.len().next_multiple_of(ROWS * self.row_bytes) };
+        let range = self.filled..self.filled + whole;
+        self.filled = range.end;
+        let out = self.data.get_mut(range).ok_or_else(|| Error::bug("more rows than the matrix has"))?;
+        if self.kept == Kept::Encoded {
+            out.copy_from_slice(encoded);
+            return Ok(());
+        }
+        for (out, group) in out.chunks_mut(ROWS * self.row_bytes).zip(encoded.chunks(ROWS * self.row_bytes)) {
             for (lane, row) in group.chunks_exact(self.row_bytes).enumerate() {
-                let lanes = self.data[start + lane * width..].chunks_mut(ROWS * width);
+                let lanes = out[lane * width..].chunks_mut(ROWS * width);
                 for (to, from) in lanes.zip(row.chunks_exact(width)) {
                     to[..width].copy_from_slice(from);
                 }
             }
         }
+        Ok(())
     }
 
     /// Bytes in memory.

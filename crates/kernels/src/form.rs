@@ -6,8 +6,11 @@
 //! ```text
 //! d: 16 halves (or floats) | m: 16 halves, where there are minima
 //! scales of groups: 16 bytes a group | minima of groups: 16 bytes a group
-//! codes: planes of 8, 4, 2 and 1 bits in pieces of 64 bytes
+//! for every TOGETHER groups codes: planes of 1, 2, and 8 or 4 bits in pieces of 64 bytes
 //! ```
+//! A block is read from its first byte to its last: processors fetch one stream ahead, but not two that
+//! take turns (planes as long as blocks halve the speed of reading from memory).
+//!
 //! A piece of 64 bytes holds four columns of each row in a lane of four bytes, which is what the dot
 //! product of bytes wants; a plane of 4 bits holds two such steps in each piece, one in the low halves of
 //! the bytes and one in the high halves, and so on.
@@ -91,39 +94,64 @@ impl<F: Form> Shape<F> {
     pub(crate) const GROUPS: usize = F::COLUMNS / F::GROUP;
     /// Steps of four columns in a group.
     pub(crate) const STEPS: usize = F::GROUP / 4;
-    const ALL_STEPS: usize = F::COLUMNS / 4;
     const D: usize = if F::WIDE { 4 * ROWS } else { 2 * ROWS };
     const M_AT: usize = Self::D;
     const SCALES_AT: usize = Self::D + if F::MINIMA { 2 * ROWS } else { 0 };
     const SCALES: usize = if matches!(F::SCALES, Scales::None) { 0 } else { Self::GROUPS * ROWS };
     const MINIMA_AT: usize = Self::SCALES_AT + Self::SCALES;
     const MINIMA: usize = if matches!(F::SCALES, Scales::Unsigned) && F::MINIMA { Self::GROUPS * ROWS } else { 0 };
+    /// Groups whose codes lie in the same pieces: a loop over so many, written out, has constant shifts. Two
+    /// read memory faster than four or eight, whose planes are longer.
+    pub(crate) const TOGETHER: usize = if Self::GROUPS == 1 { 1 } else { 2 };
+    const PLANES_AT: usize = Self::MINIMA_AT + Self::MINIMA;
+    /// Steps of groups that lie together.
+    const STEPS_TOGETHER: usize = Self::TOGETHER * Self::STEPS;
+    const ONE: usize = if matches!(F::BITS, 3 | 5) { Self::STEPS_TOGETHER * PIECE / 8 } else { 0 };
+    const TWO: usize = if matches!(F::BITS, 2 | 3 | 6) { Self::STEPS_TOGETHER * PIECE / 4 } else { 0 };
     /// The plane of 8 or 4 bits, where there is one.
-    const WIDE_AT: usize = Self::MINIMA_AT + Self::MINIMA;
     const WIDE: usize = match F::BITS {
-        8 => Self::ALL_STEPS * PIECE,
-        4..=6 => Self::ALL_STEPS * PIECE / 2,
+        8 => Self::STEPS_TOGETHER * PIECE,
+        4..=6 => Self::STEPS_TOGETHER * PIECE / 2,
         _ => 0,
     };
-    const TWO_AT: usize = Self::WIDE_AT + Self::WIDE;
-    const TWO: usize = if matches!(F::BITS, 2 | 3 | 6) { Self::ALL_STEPS * PIECE / 4 } else { 0 };
-    const ONE_AT: usize = Self::TWO_AT + Self::TWO;
-    const ONE: usize = if matches!(F::BITS, 3 | 5) { Self::ALL_STEPS * PIECE / 8 } else { 0 };
+    const TWO_AT: usize = Self::ONE;
+    const WIDE_AT: usize = Self::TWO_AT + Self::TWO;
+    /// Bytes of the codes of groups that lie together.
+    const CODES: usize = Self::WIDE_AT + Self::WIDE;
     /// Bytes of 16 rows of a block.
-    pub(crate) const BYTES: usize = Self::ONE_AT + Self::ONE;
+    pub(crate) const BYTES: usize = Self::PLANES_AT + Self::GROUPS / Self::TOGETHER * Self::CODES;
 
-    /// Steps that lie in neighbouring pieces before the next field of a piece begins, in a plane with
-    /// `fields` steps to a piece.
-    const fn run(fields: usize) -> usize {
-        let most = Self::ALL_STEPS / fields;
-        if most < Self::STEPS { most } else { Self::STEPS }
+    /// Whether all codes are below 128.
+    const SMALL: bool = match F::TABLE {
+        None => F::BITS < 8,
+        Some(table) => {
+            let mut i = 0;
+            while i < table.len() && table[i] < 128 {
+                i += 1;
+            }
+            i == table.len()
+        }
+    };
+
+    /// In each lane `sum` plus the products of four codes with four activations.
+    ///
+    /// # Safety
+    /// See [`Lanes`].
+    #[inline(always)]
+    pub(crate) unsafe fn dot<L: Lanes>(sum: L::Int, codes: L::Int, activations: L::Int) -> L::Int {
+        // SAFETY: the caller's promise.
+        unsafe { if Self::SMALL { L::dot_of_small(sum, codes, activations) } else { L::dot(sum, codes, activations) } }
     }
 
-    /// Piece and field of a step.
+    /// Piece and field of a step of a group, in a plane with `fields` steps to a piece.
     #[inline(always)]
-    const fn place(step: usize, fields: usize) -> (usize, usize) {
-        let run = Self::run(fields);
-        (step / (fields * run) * run + step % run, step / run % fields)
+    const fn place(fields: usize, next: usize, step: usize) -> (usize, usize) {
+        let run = Self::STEPS_TOGETHER / fields;
+        if run < Self::STEPS {
+            (step % run, next * (Self::STEPS / run) + step / run)
+        } else {
+            (next / fields * Self::STEPS + step, next % fields)
+        }
     }
 
     /// Puts 16 rows of a block in order. `out` is [`Self::BYTES`] long.
@@ -148,9 +176,12 @@ impl<F: Form> Shape<F> {
             }
             for (step, codes) in parts.codes[..F::COLUMNS].as_chunks::<4>().0.iter().enumerate() {
                 let codes = u32::from_le_bytes(*codes);
-                let mut put = |at: usize, fields: usize, bits: u32| {
-                    let (piece, field) = Self::place(step, fields);
-                    let at = at + piece * PIECE + 4 * lane;
+                let (group, step) = (step / Self::STEPS, step % Self::STEPS);
+                let (first, next) = (group / Self::TOGETHER, group % Self::TOGETHER);
+                let planes = Self::PLANES_AT + first * Self::CODES;
+                let mut put = |plane: usize, fields: usize, bits: u32| {
+                    let (piece, field) = Self::place(fields, next, step);
+                    let at = planes + plane + piece * PIECE + 4 * lane;
                     let bits = bits << (field * 8 / fields);
                     for (byte, bits) in out[at..at + 4].iter_mut().zip(bits.to_le_bytes()) {
                         *byte |= bits;
@@ -163,37 +194,55 @@ impl<F: Form> Shape<F> {
                 }
                 match F::BITS {
                     6 => put(Self::TWO_AT, 4, codes >> 4 & 0x0303_0303),
-                    5 => put(Self::ONE_AT, 8, codes >> 4 & 0x0101_0101),
-                    3 => put(Self::ONE_AT, 8, codes >> 2 & 0x0101_0101),
+                    5 => put(0, 8, codes >> 4 & 0x0101_0101),
+                    3 => put(0, 8, codes >> 2 & 0x0101_0101),
                     _ => {}
                 }
             }
         }
     }
 
-    /// The codes of a step of a group.
+    /// The codes of a step of group `first + next`, where `first` is a multiple of [`Self::TOGETHER`] and `next`
+    /// below it, and better a constant.
     ///
     /// # Safety
     /// `block` is good for [`Self::BYTES`], group and step are within the block; see [`Lanes`].
     #[inline(always)]
-    pub(crate) unsafe fn codes<L: Lanes>(block: *const u8, group: usize, step: usize) -> L::Int {
-        let step = group * Self::STEPS + step;
+    pub(crate) unsafe fn codes<L: Lanes>(block: *const u8, first: usize, next: usize, step: usize) -> L::Int {
         // SAFETY: places are within their planes, which are within the block.
         unsafe {
+            let planes = block.add(Self::PLANES_AT + first / Self::TOGETHER * Self::CODES);
             let code = match F::BITS {
-                8 => L::load(block.add(Self::WIDE_AT + step * PIECE)),
-                4..=6 => field::<L>(block.add(Self::WIDE_AT), Self::place(step, 2), 4),
-                _ => field::<L>(block.add(Self::TWO_AT), Self::place(step, 4), 2),
+                8 => L::load(planes.add(step * PIECE)),
+                4..=6 => Self::field::<L>(planes.add(Self::WIDE_AT), 2, next, step, 0),
+                _ => Self::field::<L>(planes.add(Self::TWO_AT), 4, next, step, 0),
             };
             match F::BITS {
-                6 => L::or(code, L::shl(field::<L>(block.add(Self::TWO_AT), Self::place(step, 4), 2), 4)),
-                5 => L::or(code, L::shl(field::<L>(block.add(Self::ONE_AT), Self::place(step, 8), 1), 4)),
-                3 => L::or(code, L::shl(field::<L>(block.add(Self::ONE_AT), Self::place(step, 8), 1), 2)),
+                6 => L::or(code, Self::field::<L>(planes.add(Self::TWO_AT), 4, next, step, 4)),
+                5 => L::or(code, Self::field::<L>(planes, 8, next, step, 4)),
+                3 => L::or(code, Self::field::<L>(planes, 8, next, step, 2)),
                 _ => match F::TABLE {
                     Some(table) => L::look_up(table.as_ptr(), code),
                     None => code,
                 },
             }
+        }
+    }
+
+    /// The bits of one step in a plane with `fields` steps to a piece, moved to bit `to` of their bytes.
+    ///
+    /// # Safety
+    /// As [`Self::codes`].
+    #[inline(always)]
+    unsafe fn field<L: Lanes>(plane: *const u8, fields: usize, next: usize, step: usize, to: usize) -> L::Int {
+        let (piece, field) = Self::place(fields, next, step);
+        let bits = 8 / fields;
+        let from = field * bits;
+        // SAFETY: the caller's promise.
+        unsafe {
+            let bytes = L::load(plane.add(piece * PIECE));
+            let bytes = if from >= to { L::shr(bytes, (from - to) as i32) } else { L::shl(bytes, (to - from) as i32) };
+            L::and(bytes, (((1_u32 << bits) - 1) << to) as u8)
         }
     }
 
@@ -249,18 +298,5 @@ impl<F: Form> Shape<F> {
                 Scales::None | Scales::Signed => m,
             }
         }
-    }
-}
-
-/// The bits of one step in a plane.
-///
-/// # Safety
-/// The piece is within the plane; see [`Lanes`].
-#[inline(always)]
-unsafe fn field<L: Lanes>(plane: *const u8, (piece, field): (usize, usize), bits: usize) -> L::Int {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let bytes = L::load(plane.add(piece * PIECE));
-        L::and(L::shr(bytes, (field * bits) as i32), ((1_u32 << bits) - 1) as u8)
     }
 }

@@ -19,71 +19,79 @@ use crate::dispatch::{Level, Work};
 use crate::form::{Form, PIECE, Parts, Shape};
 use crate::lanes::portable::Portable;
 use crate::lanes::{Lanes, ROWS};
-use crate::rounded::{Groups, Rounded};
+use crate::pages::Pages;
+use crate::rounded::{DIRECT_WIDTH, Groups, Rounded, TILE_FROM, TILE_WIDTH, width};
 use crate::{Pool, SharedRows};
 
 /// Columns that are laid out at a time: 32 rows of them fit in the first-level cache.
 const TILE_COLUMNS: usize = 512;
 /// Groups of rows in a tile.
 const TILE_GROUPS: usize = 2;
-/// Rows of activations that are computed together with a tile: results of so many in two groups of rows
-/// fill the registers.
-const TILE_WIDTH: usize = 6;
-/// From so many rows of activations on, codes are laid out first.
-const TILE_FROM: usize = 8;
-/// Rows of activations that are computed together without.
-const DIRECT_WIDTH: usize = 4;
-
 /// A matrix in a form.
 #[derive(Debug)]
 pub(crate) struct Packed<F: Form> {
     rows: usize,
     columns: usize,
     /// Blocks of 16 rows, by groups of rows, then by columns.
-    data: Vec<u8>,
+    data: Pages,
+    /// Bytes that are laid out.
+    filled: usize,
     form: PhantomData<F>,
 }
 
-/// Where one row of activations lies.
+/// Where a panel of `T` rows of activations lies.
 #[derive(Debug, Clone, Copy)]
-struct Row {
-    codes: *const i8,
+struct Panel<const T: usize> {
+    codes: *const i32,
     scales: *const f32,
     starts: *const i32,
     negated: *const f32,
 }
 
-impl Row {
+impl<const T: usize> Panel<T> {
     /// The same from `columns` on, which is a multiple of the block and of the group.
     #[inline(always)]
-    unsafe fn from<F: Form>(self, columns: usize) -> Self {
+    fn from<F: Form>(self, columns: usize) -> Self {
         let block = if Shape::<F>::GROUPS == 1 { F::GROUP } else { F::COLUMNS };
-        // SAFETY: within the row by the caller's promise; lists that are empty are not read.
+        // Lists that are empty are not read.
         Self {
-            codes: self.codes.wrapping_add(columns),
-            scales: self.scales.wrapping_add(columns / block),
-            starts: self.starts.wrapping_add(columns / F::GROUP),
-            negated: self.negated.wrapping_add(columns / F::GROUP),
+            codes: self.codes.wrapping_add(columns / 4 * T),
+            scales: self.scales.wrapping_add(columns / block * T),
+            starts: self.starts.wrapping_add(columns / F::GROUP * T),
+            negated: self.negated.wrapping_add(columns / F::GROUP * T),
         }
     }
 
-    /// Four codes.
+    /// Four codes of row `t`.
     #[inline(always)]
-    unsafe fn step(self, column: usize) -> *const i32 {
-        self.codes.wrapping_add(column).cast()
+    fn step(self, step: usize, t: usize) -> *const i32 {
+        self.codes.wrapping_add(step * T + t)
     }
+}
+
+/// A loop over `0..$count`, at most 8, written out, so that its counter is a constant in each turn.
+macro_rules! written_out {
+    ($count:expr, $index:ident, $body:block) => {
+        written_out!(@ $count, $index, $body, 0 1 2 3 4 5 6 7)
+    };
+    (@ $count:expr, $index:ident, $body:block, $($value:literal)*) => {
+        $(if $count > $value {
+            let $index: usize = $value;
+            $body
+        })*
+    };
 }
 
 /// Where sums of codes begin.
 #[inline(always)]
-unsafe fn start<L: Lanes, F: Form>(row: Row, group: usize) -> L::Int {
+unsafe fn start<L: Lanes, F: Form, const T: usize>(panel: Panel<T>, group: usize, t: usize) -> L::Int {
     // SAFETY: the list has an entry for every group where there is an offset.
-    unsafe { if F::OFFSET == 0 { L::zero() } else { L::every(row.starts.add(group)) } }
+    unsafe { if F::OFFSET == 0 { L::zero() } else { L::every(panel.starts.add(group * T + t)) } }
 }
 
 /// 16 rows by `T` rows of activations, codes read as they are needed.
 #[inline(always)]
-unsafe fn direct<L: Lanes, F: Form, const T: usize>(mut block: *const u8, blocks: usize, rows: [Row; T]) -> [L::Float; T] {
+unsafe fn direct<L: Lanes, F: Form, const T: usize>(mut block: *const u8, blocks: usize, panel: Panel<T>) -> [L::Float; T] {
     // SAFETY: the group of rows has so many blocks and each row of activations as many columns.
     unsafe {
         let mut out = [L::float_zero(); T];
@@ -92,47 +100,51 @@ unsafe fn direct<L: Lanes, F: Form, const T: usize>(mut block: *const u8, blocks
             if Shape::<F>::GROUPS == 1 {
                 let mut sums = [L::zero(); T];
                 for t in 0..T {
-                    sums[t] = start::<L, F>(rows[t], index);
+                    sums[t] = start::<L, F, T>(panel, index, t);
                 }
                 for step in 0..Shape::<F>::STEPS {
-                    let codes = Shape::<F>::codes::<L>(block, 0, step);
+                    let codes = Shape::<F>::codes::<L>(block, 0, 0, step);
                     for t in 0..T {
-                        sums[t] = L::dot(sums[t], codes, L::every(rows[t].step(index * F::COLUMNS + 4 * step)));
+                        sums[t] = Shape::<F>::dot::<L>(sums[t], codes, L::every(panel.step(index * Shape::<F>::STEPS + step, t)));
                     }
                 }
                 for t in 0..T {
-                    let scale = L::mul(d, L::float_every(rows[t].scales.add(index)));
+                    let scale = L::mul(d, L::float_every(panel.scales.add(index * T + t)));
                     out[t] = L::fma(L::float(sums[t]), scale, out[t]);
                     if F::MINIMA {
-                        out[t] = L::fma(Shape::<F>::m::<L>(block), L::float_every(rows[t].negated.add(index)), out[t]);
+                        out[t] = L::fma(Shape::<F>::m::<L>(block), L::float_every(panel.negated.add(index * T + t)), out[t]);
                     }
                 }
             } else {
                 let mut inner = [L::float_zero(); T];
                 let m = if F::MINIMA { Shape::<F>::m::<L>(block) } else { d };
-                for group in 0..Shape::<F>::GROUPS {
-                    let place = index * Shape::<F>::GROUPS + group;
-                    let mut sums = [L::zero(); T];
-                    for t in 0..T {
-                        sums[t] = start::<L, F>(rows[t], place);
-                    }
-                    for step in 0..Shape::<F>::STEPS {
-                        let codes = Shape::<F>::codes::<L>(block, group, step);
+                let mut first = 0;
+                while first < Shape::<F>::GROUPS {
+                    written_out!(Shape::<F>::TOGETHER, next, {
+                        let place = index * Shape::<F>::GROUPS + first + next;
+                        let mut sums = [L::zero(); T];
                         for t in 0..T {
-                            sums[t] = L::dot(sums[t], codes, L::every(rows[t].step(place * F::GROUP + 4 * step)));
+                            sums[t] = start::<L, F, T>(panel, place, t);
                         }
-                    }
-                    let scale = Shape::<F>::scales::<L>(block, d, group);
-                    for t in 0..T {
-                        inner[t] = L::fma(L::float(sums[t]), scale, inner[t]);
-                        if F::MINIMA {
-                            let minima = Shape::<F>::minima::<L>(block, m, group);
-                            inner[t] = L::fma(minima, L::float_every(rows[t].negated.add(place)), inner[t]);
+                        for step in 0..Shape::<F>::STEPS {
+                            let codes = Shape::<F>::codes::<L>(block, first, next, step);
+                            for t in 0..T {
+                                sums[t] = Shape::<F>::dot::<L>(sums[t], codes, L::every(panel.step(place * Shape::<F>::STEPS + step, t)));
+                            }
                         }
-                    }
+                        let scale = Shape::<F>::scales::<L>(block, d, first + next);
+                        for t in 0..T {
+                            inner[t] = L::fma(L::float(sums[t]), scale, inner[t]);
+                            if F::MINIMA {
+                                let minima = Shape::<F>::minima::<L>(block, m, first + next);
+                                inner[t] = L::fma(minima, L::float_every(panel.negated.add(place * T + t)), inner[t]);
+                            }
+                        }
+                    });
+                    first += Shape::<F>::TOGETHER;
                 }
                 for t in 0..T {
-                    out[t] = L::fma(inner[t], L::float_every(rows[t].scales.add(index)), out[t]);
+                    out[t] = L::fma(inner[t], L::float_every(panel.scales.add(index * T + t)), out[t]);
                 }
             }
             block = block.add(Shape::<F>::BYTES);
@@ -169,17 +181,21 @@ impl Tile {
                     let block = block[r].add(index * Shape::<F>::BYTES);
                     let d = Shape::<F>::d::<L>(block);
                     let m = if F::MINIMA { Shape::<F>::m::<L>(block) } else { d };
-                    for group in 0..Shape::<F>::GROUPS {
-                        let place = index * Shape::<F>::GROUPS + group;
-                        for step in 0..Shape::<F>::STEPS {
-                            let at = ((place * Shape::<F>::STEPS + step) * R + r) * PIECE;
-                            L::store(Shape::<F>::codes::<L>(block, group, step), self.codes.as_mut_ptr().add(at));
-                        }
-                        let at = (place * R + r) * ROWS;
-                        L::float_store(Shape::<F>::scales::<L>(block, d, group), self.scales.as_mut_ptr().add(at));
-                        if F::MINIMA {
-                            L::float_store(Shape::<F>::minima::<L>(block, m, group), self.minima.as_mut_ptr().add(at));
-                        }
+                    let mut first = 0;
+                    while first < Shape::<F>::GROUPS {
+                        written_out!(Shape::<F>::TOGETHER, next, {
+                            let place = index * Shape::<F>::GROUPS + first + next;
+                            for step in 0..Shape::<F>::STEPS {
+                                let at = ((place * Shape::<F>::STEPS + step) * R + r) * PIECE;
+                                L::store(Shape::<F>::codes::<L>(block, first, next, step), self.codes.as_mut_ptr().add(at));
+                            }
+                            let at = (place * R + r) * ROWS;
+                            L::float_store(Shape::<F>::scales::<L>(block, d, first + next), self.scales.as_mut_ptr().add(at));
+                            if F::MINIMA {
+                                L::float_store(Shape::<F>::minima::<L>(block, m, first + next), self.minima.as_mut_ptr().add(at));
+                            }
+                        });
+                        first += Shape::<F>::TOGETHER;
                     }
                 }
             }
@@ -189,7 +205,7 @@ impl Tile {
     /// `R` groups of rows by `T` rows of activations; `sums` holds `R * 16` results of each row of activations
     /// so far.
     #[inline(always)]
-    unsafe fn multiply<L: Lanes, F: Form, const R: usize, const T: usize>(&self, blocks: usize, rows: [Row; T], sums: *mut f32) {
+    unsafe fn multiply<L: Lanes, F: Form, const R: usize, const T: usize>(&self, blocks: usize, panel: Panel<T>, sums: *mut f32) {
         // SAFETY: the tile holds so many blocks, each row of activations as many columns, `sums` `T` rows.
         unsafe {
             let mut out = [[L::float_zero(); R]; T];
@@ -205,7 +221,7 @@ impl Tile {
                     let place = index * Shape::<F>::GROUPS + group;
                     let mut dots = [[L::zero(); R]; T];
                     for t in 0..T {
-                        dots[t] = [start::<L, F>(rows[t], place); R];
+                        dots[t] = [start::<L, F, T>(panel, place, t); R];
                     }
                     let codes = self.codes.as_ptr().add(place * Shape::<F>::STEPS * R * PIECE);
                     for step in 0..Shape::<F>::STEPS {
@@ -214,9 +230,9 @@ impl Tile {
                             weights[r] = L::load(codes.add((step * R + r) * PIECE));
                         }
                         for t in 0..T {
-                            let four = L::every(rows[t].step(place * F::GROUP + 4 * step));
+                            let four = L::every(panel.step(place * Shape::<F>::STEPS + step, t));
                             for r in 0..R {
-                                dots[t][r] = L::dot(dots[t][r], weights[r], four);
+                                dots[t][r] = Shape::<F>::dot::<L>(dots[t][r], weights[r], four);
                             }
                         }
                     }
@@ -224,7 +240,7 @@ impl Tile {
                         let scale = L::float_load(self.scales.as_ptr().add((place * R + r) * ROWS));
                         for t in 0..T {
                             if single {
-                                let scale = L::mul(scale, L::float_every(rows[t].scales.add(place)));
+                                let scale = L::mul(scale, L::float_every(panel.scales.add(place * T + t)));
                                 out[t][r] = L::fma(L::float(dots[t][r]), scale, out[t][r]);
                             } else {
                                 inner[t][r] = L::fma(L::float(dots[t][r]), scale, inner[t][r]);
@@ -233,7 +249,7 @@ impl Tile {
                         if F::MINIMA {
                             let minima = L::float_load(self.minima.as_ptr().add((place * R + r) * ROWS));
                             for t in 0..T {
-                                let sum = L::float_every(rows[t].negated.add(place));
+                                let sum = L::float_every(panel.negated.add(place * T + t));
                                 let to = if single { &mut out[t][r] } else { &mut inner[t][r] };
                                 *to = L::fma(minima, sum, *to);
                             }
@@ -242,7 +258,7 @@ impl Tile {
                 }
                 if !single {
                     for t in 0..T {
-                        let scale = L::float_every(rows[t].scales.add(index));
+                        let scale = L::float_every(panel.scales.add(index * T + t));
                         for r in 0..R {
                             out[t][r] = L::fma(inner[t][r], scale, out[t][r]);
                         }
@@ -270,13 +286,14 @@ struct Product<'a, F: Form> {
 }
 
 impl<F: Form> Product<'_, F> {
-    fn row(&self, index: usize) -> Row {
-        let (columns, group) = (self.packed.columns, self.packed.columns / F::GROUP);
-        Row {
-            codes: self.rounded.codes.as_ptr().wrapping_add(index * columns),
-            scales: self.rounded.scales.as_ptr().wrapping_add(index * columns / self.rounded.block),
-            starts: self.groups.starts.as_ptr().wrapping_add(index * group),
-            negated: self.groups.negated.as_ptr().wrapping_add(index * group),
+    /// The panel that begins at row `first`.
+    fn panel<const T: usize>(&self, first: usize) -> Panel<T> {
+        let (columns, groups) = (self.packed.columns, self.packed.columns / F::GROUP);
+        Panel {
+            codes: self.rounded.codes.as_ptr().wrapping_add(first * columns / 4),
+            scales: self.rounded.scales.as_ptr().wrapping_add(first * columns / self.rounded.block),
+            starts: self.groups.starts.as_ptr().wrapping_add(first * groups),
+            negated: self.groups.negated.as_ptr().wrapping_add(first * groups),
         }
     }
 
@@ -295,13 +312,9 @@ impl<F: Form> Product<'_, F> {
     #[inline(always)]
     unsafe fn direct<L: Lanes, const T: usize>(&self, group: usize, first: usize) {
         let blocks = self.packed.columns / F::COLUMNS;
-        let mut rows = [self.row(first); T];
-        for t in 1..T {
-            rows[t] = self.row(first + t);
-        }
         // SAFETY: the matrix and the rows have as many columns as they say.
         unsafe {
-            let out = direct::<L, F, T>(self.packed.block(group), blocks, rows);
+            let out = direct::<L, F, T>(self.packed.block(group), blocks, self.panel(first));
             for t in 0..T {
                 let mut values = [0.0; ROWS];
                 L::float_store(out[t], values.as_mut_ptr());
@@ -317,8 +330,8 @@ impl<F: Form> Product<'_, F> {
         sums.fill(0.0);
         let mut at = 0;
         while at < columns {
-            let width = TILE_COLUMNS.min(columns - at);
-            let blocks = width / F::COLUMNS;
+            let wide = TILE_COLUMNS.min(columns - at);
+            let blocks = wide / F::COLUMNS;
             let mut block = [self.packed.block(group); R];
             for r in 0..R {
                 block[r] = self.packed.block(group + r).wrapping_add(at / F::COLUMNS * Shape::<F>::BYTES);
@@ -329,22 +342,18 @@ impl<F: Form> Product<'_, F> {
                 let mut first = 0;
                 while first < count {
                     let sums = sums.as_mut_ptr().add(first * R * ROWS);
-                    match count - first {
-                        0 => {}
+                    let together = width(first, count);
+                    match together {
                         1 => self.some::<L, R, 1>(tile, blocks, first, at, sums),
                         2 => self.some::<L, R, 2>(tile, blocks, first, at, sums),
                         3 => self.some::<L, R, 3>(tile, blocks, first, at, sums),
-                        4 | 5 => self.some::<L, R, 4>(tile, blocks, first, at, sums),
+                        4 => self.some::<L, R, 4>(tile, blocks, first, at, sums),
                         _ => self.some::<L, R, TILE_WIDTH>(tile, blocks, first, at, sums),
                     }
-                    first += match count - first {
-                        n @ 0..=3 => n,
-                        4 | 5 => 4,
-                        _ => TILE_WIDTH,
-                    };
+                    first += together;
                 }
             }
-            at += width;
+            at += wide;
         }
         for index in 0..count {
             for r in 0..R {
@@ -360,11 +369,7 @@ impl<F: Form> Product<'_, F> {
     unsafe fn some<L: Lanes, const R: usize, const T: usize>(&self, tile: &Tile, blocks: usize, first: usize, at: usize, sums: *mut f32) {
         // SAFETY: the caller's promise.
         unsafe {
-            let mut rows = [self.row(first).from::<F>(at); T];
-            for t in 1..T {
-                rows[t] = self.row(first + t).from::<F>(at);
-            }
-            tile.multiply::<L, F, R, T>(blocks, rows, sums);
+            tile.multiply::<L, F, R, T>(blocks, self.panel(first).from::<F>(at), sums);
         }
     }
 }
@@ -379,13 +384,14 @@ impl<F: Form> Work for Product<'_, F> {
                 for group in self.range.clone() {
                     let mut first = 0;
                     while first < count {
-                        match count - first {
+                        let together = width(first, count);
+                        match together {
                             1 => self.direct::<L, 1>(group, first),
                             2 => self.direct::<L, 2>(group, first),
                             3 => self.direct::<L, 3>(group, first),
                             _ => self.direct::<L, DIRECT_WIDTH>(group, first),
                         }
-                        first += DIRECT_WIDTH.min(count - first);
+                        first += together;
                     }
                 }
                 return;
@@ -430,13 +436,7 @@ impl<F: Form> Packed<F> {
             return None;
         }
         let total = rows.div_ceil(ROWS).checked_mul(columns / F::COLUMNS).and_then(|n| n.checked_mul(Shape::<F>::BYTES));
-        let mut data = Vec::new();
-        let reserved = total.is_some_and(|total| data.try_reserve_exact(total).is_ok());
-        Some(if reserved {
-            Ok(Self { rows, columns, data, form: PhantomData })
-        } else {
-            Err(Error::limit("the matrix does not fit in memory"))
-        })
+        Some(Pages::zeroed(total).map(|data| Self { rows, columns, data, filled: 0, form: PhantomData }))
     }
 
     /// The first block of a group of rows.
@@ -453,8 +453,9 @@ impl<F: Form> Integer for Packed<F> {
         let count = encoded.len() / row_bytes;
         let groups = count.div_ceil(ROWS);
         let stride = blocks * Shape::<F>::BYTES;
-        let start = self.data.len();
-        self.data.resize(start + groups * stride, 0);
+        let range = self.filled..self.filled + groups * stride;
+        self.filled = range.end;
+        let out = self.data.get_mut(range).ok_or_else(|| Error::bug("more rows than the matrix has"))?;
         let pack = |group: usize, out: &mut [u8]| {
             let mut parts: [Parts; ROWS] = std::array::from_fn(|_| Parts::default());
             let first = group * ROWS;
@@ -468,7 +469,7 @@ impl<F: Form> Integer for Packed<F> {
         };
         let share = groups.div_ceil(threads.max(1)).max(1);
         std::thread::scope(|scope| {
-            for (part, out) in self.data[start..].chunks_mut(share * stride).enumerate() {
+            for (part, out) in out.chunks_mut(share * stride).enumerate() {
                 let mut work = move || out.chunks_exact_mut(stride).enumerate().for_each(|(i, out)| pack(part * share + i, out));
                 if threads > 1 {
                     scope.spawn(work);
@@ -518,7 +519,8 @@ impl<F: Form> Integer for Packed<F> {
                     let scale = Shape::<F>::scales::<Portable>(block, d, group)[lane];
                     let minimum = if F::MINIMA { Shape::<F>::minima::<Portable>(block, m, group)[lane] } else { 0.0 };
                     for (step, out) in out.chunks_exact_mut(4).enumerate() {
-                        let codes = Shape::<F>::codes::<Portable>(block, group, step);
+                        let together = Shape::<F>::TOGETHER;
+                        let codes = Shape::<F>::codes::<Portable>(block, group / together * together, group % together, step);
                         for (out, code) in out.iter_mut().zip(&codes[4 * lane..]) {
                             *out = scale * (i32::from(*code) - F::OFFSET) as f32 - minimum;
                         }

@@ -11,6 +11,8 @@
 pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod neon;
 pub(crate) mod portable;
 
 /// Rows that are computed together.
@@ -47,6 +49,12 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     unsafe fn look_up(table: *const u8, index: Self::Int) -> Self::Int;
     /// In each lane `sum` plus the four products of unsigned bytes with signed ones.
     unsafe fn dot(sum: Self::Int, unsigned: Self::Int, signed: Self::Int) -> Self::Int;
+    /// The same where all unsigned bytes are below 128.
+    #[inline(always)]
+    unsafe fn dot_of_small(sum: Self::Int, unsigned: Self::Int, signed: Self::Int) -> Self::Int {
+        // SAFETY: the caller's promise.
+        unsafe { Self::dot(sum, unsigned, signed) }
+    }
     /// Integers as floats.
     unsafe fn float(value: Self::Int) -> Self::Float;
     /// Zeros.

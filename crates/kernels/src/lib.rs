@@ -21,6 +21,7 @@ mod lanes;
 mod linear;
 mod matrix;
 mod norms;
+mod pages;
 mod parallel;
 mod pool;
 mod rope;

@@ -104,7 +104,7 @@ impl Matrix {
             encoding.validate(&chunk).map_err(|e| e.at_item(format!("rows {start} to {end} of {name}")))?;
             match &mut weights {
                 Weights::Integer(integer) => integer.append(&chunk, threads)?,
-                Weights::Floats(floats) => floats.append(&chunk),
+                Weights::Floats(floats) => floats.append(&chunk)?,
             }
             start = end;
         }

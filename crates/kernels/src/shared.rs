@@ -56,16 +56,17 @@ impl<'a, T> SharedRows<'a, T> {
         unsafe { std::slice::from_raw_parts_mut(self.start.add(row * self.width + columns.start), columns.len()) }
     }
 
-    /// Row `row`.
+    /// Whole rows.
     ///
     /// # Safety
     /// As [`SharedRows::part`].
     ///
     /// # Panics
-    /// Where there is no such row.
+    /// Where there are not so many.
     #[allow(clippy::mut_from_ref)] // disjointness is the caller's promise
-    pub unsafe fn row(&self, row: usize) -> &'a mut [T] {
-        // SAFETY: the caller's promise.
-        unsafe { self.part(row, 0..self.width) }
+    pub unsafe fn rows_of(&self, rows: Range<usize>) -> &'a mut [T] {
+        assert!(rows.start <= rows.end && rows.end <= self.rows, "outside the buffer");
+        // SAFETY: within the buffer by the assertion, disjoint by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(rows.start * self.width), rows.len() * self.width) }
     }
 }

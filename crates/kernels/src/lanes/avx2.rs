@@ -1,15 +1,22 @@
 //! AVX2 with FMA and F16C: two registers each.
 //!
-//! The product of bytes that this set has sums two of them in 16 bits with saturation: unsigned bytes
-//! above 127 are split into their highest bit and the rest.
+//! The product of bytes that AVX2 has sums two of them in 16 bits with saturation: unsigned bytes above 127
+//! are split into their highest bit and the rest. AVX-VNNI has the product that AVX-512 has.
 
 use std::arch::x86_64::*;
 
 use super::Lanes;
 
-/// See the module's page.
+/// See the module's page. `VNNI`: with AVX-VNNI.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Avx2;
+pub(crate) struct Avx2<const VNNI: bool>;
+
+/// The product of bytes where unsigned ones are below 128, which no sum of two saturates.
+#[inline(always)]
+unsafe fn small_dot(sum: __m256i, unsigned: __m256i, signed: __m256i) -> __m256i {
+    // SAFETY: as for the trait's functions.
+    unsafe { _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(unsigned, signed), _mm256_set1_epi16(1))) }
+}
 
 #[inline(always)]
 unsafe fn dot(sum: __m256i, unsigned: __m256i, signed: __m256i) -> __m256i {
@@ -37,7 +44,7 @@ unsafe fn bytes(value: __m128i) -> [__m256; 2] {
 // SAFETY (of all blocks): callers promise that the processor has AVX2, FMA and F16C, and that pointers are
 // good; loads and stores are the unaligned ones.
 #[allow(clippy::undocumented_unsafe_blocks)]
-impl Lanes for Avx2 {
+impl<const VNNI: bool> Lanes for Avx2<VNNI> {
     type Int = [__m256i; 2];
     type Float = [__m256; 2];
 
@@ -94,7 +101,23 @@ impl Lanes for Avx2 {
     }
     #[inline(always)]
     unsafe fn dot(sum: [__m256i; 2], unsigned: [__m256i; 2], signed: [__m256i; 2]) -> [__m256i; 2] {
-        unsafe { [dot(sum[0], unsigned[0], signed[0]), dot(sum[1], unsigned[1], signed[1])] }
+        unsafe {
+            if VNNI {
+                [_mm256_dpbusd_avx_epi32(sum[0], unsigned[0], signed[0]), _mm256_dpbusd_avx_epi32(sum[1], unsigned[1], signed[1])]
+            } else {
+                [dot(sum[0], unsigned[0], signed[0]), dot(sum[1], unsigned[1], signed[1])]
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn dot_of_small(sum: [__m256i; 2], unsigned: [__m256i; 2], signed: [__m256i; 2]) -> [__m256i; 2] {
+        unsafe {
+            if VNNI {
+                [_mm256_dpbusd_avx_epi32(sum[0], unsigned[0], signed[0]), _mm256_dpbusd_avx_epi32(sum[1], unsigned[1], signed[1])]
+            } else {
+                [small_dot(sum[0], unsigned[0], signed[0]), small_dot(sum[1], unsigned[1], signed[1])]
+            }
+        }
     }
     #[inline(always)]
     unsafe fn float(value: [__m256i; 2]) -> [__m256; 2] {
