@@ -27,6 +27,10 @@ mkdir -p "$work"
 "$PEER_PYTHON" tests/interop/logits.py --gravure "$gravure" --tiny "${CARGO_TARGET_DIR:-target}/release/examples/tiny_model" \
     --logits "$PEER_BIN/llama-logits" --work "$work/logits"
 
+# Adapters that are converted, against merged models.
+"$PEER_PYTHON" tests/interop/adapters.py --gravure "$gravure" --tiny "${CARGO_TARGET_DIR:-target}/release/examples/tiny_model" \
+    --perplexity "$PEER_BIN/llama-perplexity" --work "$work/adapters"
+
 # shellcheck disable=SC2086 # an empty word is no argument
 # Perplexity, divergence and importance against llama.cpp's tools; llama-quantize reads the importance matrix.
 "$PEER_PYTHON" tests/interop/evaluation.py --gravure "$gravure" --peers "$PEER_BIN" --work "$work/evaluation" --bytes 60000 \

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gravure_base::{MemoryReader, ReadAt};
 use gravure_core::{Catalog, Limits, ReadRequest, Result, Tensor};
 
-use crate::{gguf, imatrix, pytorch, safetensors};
+use crate::{gguf, imatrix, peft, pytorch, safetensors};
 
 /// Reads the bytes as one GGUF file: header, names, tokenizer.
 pub fn read_gguf(bytes: &[u8], catalog: &Catalog, limits: &Limits) -> Result<()> {
@@ -40,6 +40,15 @@ pub fn read_quantized(config: &[u8], weights: &[u8], catalog: &Catalog, limits: 
         tensor.decode_rows(rows - 1..rows, &mut scratch, &mut out)?;
     }
     Ok(())
+}
+
+/// Reads two files' bytes as the configuration and the safetensors of a low-rank adapter, and the first row of each of its
+/// tensors.
+pub fn read_adapter(config: &[u8], weights: &[u8], catalog: &Catalog, limits: &Limits) -> Result<()> {
+    let config = safetensors::json::parse(config, limits)?;
+    let source: Arc<dyn ReadAt> = Arc::new(MemoryReader::new(weights, "memory"));
+    let (stored, _) = safetensors::tensors_of(&source, catalog, limits)?;
+    read_first_rows(&peft::read_parts(&config, stored)?)
 }
 
 /// Reads the bytes as an index of shards.

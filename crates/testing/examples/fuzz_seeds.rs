@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use gravure_testing::hostile::{self, Sample};
+use gravure_testing::tiny_model::{AdapterOptions, Options, write_adapter};
 use serde_json::{Value, json};
 
 /// Longer inputs are cut by the fuzzer.
@@ -92,6 +93,16 @@ fn write(folder: &Path, target: &str, number: usize, bytes: &[u8]) -> std::io::R
     std::fs::write(folder.join(format!("seed-{number:04}")), bytes)
 }
 
+/// A small adapter, as the target `adapter` takes it: as below.
+fn adapter() -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    let folder = tempfile::tempdir()?;
+    let options = AdapterOptions { rank: 1, targets: vec!["q_proj".into()], gains: true, ..AdapterOptions::default() };
+    write_adapter("llama", &Options { layers: 1, ..Options::default() }, &options, folder.path())?;
+    let config = std::fs::read(folder.path().join("adapter_config.json"))?;
+    let weights = std::fs::read(folder.path().join("adapter_model.safetensors"))?;
+    Ok([&u16::try_from(config.len())?.to_le_bytes()[..], &config, &weights].concat())
+}
+
 /// The small quantized checkpoints that the reader is tested with, as the target `quantized` takes them: two
 /// bytes, the length of the configuration; that; the weights.
 fn quantized() -> Result<Vec<Vec<u8>>, Box<dyn std::error::Error>> {
@@ -128,6 +139,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         write(folder, "tokenizer", number, tokenizer.to_string().as_bytes())?;
         number += 1;
     }
+    write(folder, "adapter", number, &adapter()?)?;
+    number += 1;
     for input in quantized()? {
         write(folder, "quantized", number, &input)?;
         number += 1;

@@ -69,7 +69,7 @@ pub(super) fn read(path: &Path, lenient: bool, limits: &Limits) -> Result<Config
     parse(&json::read_file(path, limits)?, lenient).map_err(|e| e.in_file(path))
 }
 
-fn parse(json: &Json, lenient: bool) -> Result<Config> {
+pub(super) fn parse(json: &Json, lenient: bool) -> Result<Config> {
     let map = json.as_object().ok_or_else(|| Error::input("is not a JSON object"))?;
     match text(map, "peft_type")?.as_deref() {
         Some("LORA") => {}

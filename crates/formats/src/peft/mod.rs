@@ -28,3 +28,4 @@ mod read;
 mod tests;
 
 pub use format::Peft;
+pub(crate) use read::read_parts;

@@ -8,6 +8,8 @@ use gravure_base::{Error, ErrorKind, FileReader, ReadAt, Result};
 use gravure_core::values::{AdapterFacts, Source};
 use gravure_core::{Hyperparameters, Model, Naming, Note, ReadRequest, Tensor};
 
+use serde_json::Value as Json;
+
 use super::{Peft, config};
 use crate::safetensors::Companions;
 
@@ -55,6 +57,16 @@ pub(super) fn read(request: &ReadRequest<'_>) -> Result<Model> {
         tensors,
         notes,
     })
+}
+
+/// The tensors of an adapter whose files are in memory.
+pub(crate) fn read_parts(config: &Json, stored: Vec<Tensor>) -> Result<Vec<Tensor>> {
+    let config = config::parse(config, false)?;
+    let tensors = sort(stored, &mut Vec::new())?;
+    if config.rank_stabilized {
+        stabilized(&config.facts, &tensors)?;
+    }
+    Ok(tensors)
 }
 
 fn stored_tensors(path: &Path, request: &ReadRequest<'_>, notes: &mut Vec<Note>) -> Result<Vec<Tensor>> {
