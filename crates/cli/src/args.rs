@@ -71,7 +71,9 @@ pub(crate) enum Verb {
     /// Show what quantize would do: every tensor, the reasons, the exact size
     Plan(verbs::plan::Args),
     /// Find and write the mixture that loses least under a budget
-    Optimize(verbs::optimize::Args),
+    Optimize(Box<verbs::optimize::Args>),
+    /// Check that an artifact keeps what its certificate says
+    Verify(verbs::verify::Args),
     /// Quantize in several ways, and show what each weighs, loses and how fast it runs
     Try(verbs::trial::Args),
     /// Measure perplexity on a text, and how far models are from their original

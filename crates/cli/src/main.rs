@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         Verb::Quantize(args) => verbs::quantize::run(&args, &printer),
         Verb::Plan(args) => verbs::plan::run(&args, &printer),
         Verb::Optimize(args) => verbs::optimize::run(&args, &printer),
+        Verb::Verify(args) => verbs::verify::run(&args, &printer),
         Verb::Try(args) => verbs::trial::run(&args, &printer),
         Verb::Eval(args) => verbs::eval::run(&args, &printer),
         Verb::Calibrate(args) => verbs::calibrate::run(&args, &printer),

@@ -92,37 +92,45 @@ pub struct Calibrated {
 /// written; `Interrupted`.
 pub fn calibrate(request: &CalibrateRequest, observer: &dyn Observer) -> Result<Calibrated> {
     let engine = load(&LoadOptions { positions: request.context, ..request.model.clone() }, observer)?;
-    calibrate_loaded(request, &engine, observer).map(|seen| seen.report)
+    calibrate_loaded(request, &engine, &|sums| sums(), observer).map(|seen| seen.report)
 }
+
+/// Sums of squares by weight.
+pub(crate) type InputsByWeight = BTreeMap<TensorId, InputSums>;
+
+/// Hands out sums: those that it is given the way to, or others that it kept of an earlier run.
+pub(crate) type Keep<'a> = &'a dyn Fn(&mut dyn FnMut() -> Result<InputsByWeight>) -> Result<InputsByWeight>;
 
 /// A report and what the matrices saw.
 pub(crate) struct Seen {
     pub(crate) report: Calibrated,
-    pub(crate) inputs: BTreeMap<TensorId, InputSums>,
+    pub(crate) inputs: InputsByWeight,
     /// What was written to the file.
     pub(crate) matrix: ImportanceMatrix,
 }
 
-/// The same with a model that is loaded already, with room for a window.
+/// The same with a model that is loaded already, with room for a window; `keep` may know the sums from before.
 ///
 /// # Errors
 /// As [`calibrate`].
-pub(crate) fn calibrate_loaded(request: &CalibrateRequest, engine: &Engine, observer: &dyn Observer) -> Result<Seen> {
+pub(crate) fn calibrate_loaded(request: &CalibrateRequest, engine: &Engine, keep: Keep<'_>, observer: &dyn Observer) -> Result<Seen> {
     let tokens = text_tokens(&engine.model, &request.data)?;
     let first = first_token(tokenizer(&engine.model)?);
     let windows = Windows::new(&tokens, request.context, first, request.windows).in_file(&request.data)?;
-    let mut collector = Collector::new(request.watched);
     let started = Instant::now();
-    let bytes = std::fs::metadata(&request.data).map(|m| m.len()).unwrap_or_default();
-    observer.begin("calibrate", 0, bytes);
-    let share = bytes / windows.count() as u64;
-    let ran = run(&windows, engine.decoder()?, &mut collector, &mut |_| {
-        observer.advance("", share);
-        observer.go_on()
-    });
-    observer.end();
-    ran?;
-    let (matrix, starved) = importance(&collector, &windows, request)?;
+    let inputs = keep(&mut || {
+        let mut collector = Collector::new(request.watched);
+        let bytes = std::fs::metadata(&request.data).map(|m| m.len()).unwrap_or_default();
+        observer.begin("calibrate", 0, bytes);
+        let share = bytes / windows.count() as u64;
+        let ran = run(&windows, engine.decoder()?, &mut collector, &mut |_| {
+            observer.advance("", share);
+            observer.go_on()
+        });
+        observer.end();
+        ran.map(|()| collector.into_sums())
+    })?;
+    let (matrix, starved) = importance(&inputs, &windows, request)?;
     gravure_formats::write_importance_matrix(&request.output, Arc::clone(&request.storage), catalog(), &matrix)?;
     let report = Calibrated {
         output: request.output.clone(),
@@ -133,10 +141,10 @@ pub(crate) fn calibrate_loaded(request: &CalibrateRequest, engine: &Engine, obse
         starved,
         seconds: started.elapsed().as_secs_f64(),
     };
-    Ok(Seen { report, inputs: collector.into_sums(), matrix })
+    Ok(Seen { report, inputs, matrix })
 }
 
-fn importance(collector: &Collector, windows: &Windows<'_>, request: &CalibrateRequest) -> Result<(ImportanceMatrix, Vec<Starved>)> {
+fn importance(inputs: &InputsByWeight, windows: &Windows<'_>, request: &CalibrateRequest) -> Result<(ImportanceMatrix, Vec<Starved>)> {
     let mut matrix = ImportanceMatrix {
         datasets: vec![request.data.display().to_string()],
         chunk_count: windows.count() as u64,
@@ -144,7 +152,7 @@ fn importance(collector: &Collector, windows: &Windows<'_>, request: &CalibrateR
         ..ImportanceMatrix::default()
     };
     let mut starved = Vec::new();
-    for (id, sums) in collector.sums() {
+    for (id, sums) in inputs {
         // A tied output matrix is the embedding's tensor, and tables have no inputs.
         let name = if id.role == Role::TokenEmbedding { None } else { gravure_formats::neutral_name(id) };
         let Some(name) = name else { continue };

@@ -8,6 +8,7 @@ mod bench;
 mod bench_kernels;
 mod calibrate;
 mod catalog;
+mod certificate;
 mod dimensions;
 mod doctor;
 mod embed;
@@ -23,16 +24,19 @@ mod optimize;
 mod output;
 mod quantize;
 mod recommend;
+mod report;
 mod scan;
 mod sizing;
 mod targets;
 mod translate;
 mod trial;
+mod verify;
 
 pub use bench::{BenchPoint, BenchReport, BenchRequest, bench};
 pub use bench_kernels::{KernelSpeed, KernelsReport, KernelsRequest, bench_kernels};
 pub use calibrate::{CalibrateRequest, Calibrated, Starved, calibrate};
 pub use catalog::catalog;
+pub use certificate::{CERTIFICATE_KEY, Certificate, CertifiedText, Score, Scores};
 pub use doctor::{Check, DoctorReport, doctor};
 pub use embed::{EmbedRequest, Embeddings, Pooling, Scaling, embed};
 pub use evaluate::{EvaluateRequest, Evaluation, WorstText, evaluate_all, evaluate_loaded};
@@ -48,10 +52,14 @@ pub use gravure_targets::{runtime as runtime_profile, runtimes as runtime_profil
 pub use inspect::{Inspection, TensorLine, WouldWeigh, inspect};
 pub use observer::{Observer, Quiet};
 pub use open::{OpenRequest, open};
-pub use optimize::{Bound, Budget, Force, OptimizeRequest, Optimized, Predicted, Stage, Unit, Verdict, failure, optimize};
+pub use optimize::{
+    AtWork, Bound, Budget, ChosenTensor, Drift, FixedMixture, Force, FrontierPoint, Gate, Gates, OptimizeRequest, Optimized, OriginalFacts,
+    Predicted, Stage, Unit, Verdict, failure, optimize,
+};
 pub use output::Split;
 pub use quantize::{Outcome, PlanSource, QuantizePlan, QuantizeRequest, TensorOutcome, TokenizerProof, plan_quantize, quantize};
 pub use recommend::{Candidate as SizedCandidate, Choice, Considered, Fallback, RecommendRequest, Recommendation, command, recommend};
 pub use scan::{Finding, ScanReport, Severity, scan};
 pub use targets::{HOST, Measuring, find_target, target_file};
 pub use trial::{Candidate, Trial, TrialRequest, Trials, try_all};
+pub use verify::{Outcome as ProofOutcome, Proof, Verification, VerifyRequest, verify};

@@ -11,74 +11,45 @@
 //! the whole artifact at the end, and a promise about it is checked and corrected there.
 
 mod device;
+mod drift;
+mod gates;
+mod outcome;
 mod request;
 mod search;
 mod sensitivity;
 mod space;
 mod verdict;
+mod work;
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use gravure_base::{AtomicFile, Error, Result, ResultExt, Storage};
-use gravure_core::values::Sensitivity;
-use gravure_core::{Artifact, Metadata, Plan, Policy};
+use gravure_core::{Model, Plan, Policy, TensorId};
 use gravure_eval::Windows;
-use gravure_eval::calibration::Watched;
+use gravure_eval::calibration::{InputSums, Watched};
 use gravure_planner::uniform::Uniform;
 
-use crate::calibrate::{CalibrateRequest, calibrate_loaded};
+use crate::calibrate::{CalibrateRequest, InputsByWeight, Seen, calibrate_loaded};
+use crate::certificate::{self, Certificate};
 use crate::engine::{Engine, LoadOptions, load, prepare};
 use crate::evaluate::{EvaluateRequest, Evaluation, evaluate_loaded, text_tokens};
 use crate::open::{OpenRequest, open};
 use crate::output::target_format;
 use crate::quantize::quantize;
-use crate::{Observer, catalog, translate};
+use crate::{Observer, catalog, report, translate};
 use device::Device;
 pub use device::Predicted;
+pub use drift::Drift;
+pub use gates::{AtWork, Gate, Gates};
+pub use outcome::{ChosenTensor, FixedMixture, FrontierPoint, Optimized, OriginalFacts, Stage};
 pub use request::{Budget, OptimizeRequest};
 use search::{Found, Search};
 use space::Space;
 pub use verdict::{Bound, Force, Unit, Verdict, failure};
-
-/// Seconds of one stage.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub struct Stage {
-    /// What was done.
-    pub name: &'static str,
-    /// How long.
-    pub seconds: f64,
-}
-
-/// The result with its evidence.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct Optimized {
-    /// What had to hold.
-    pub budget: Budget,
-    /// What of it holds.
-    pub promises: Vec<Verdict>,
-    /// The files.
-    pub artifact: Artifact,
-    /// Bytes of all files together.
-    pub file_bytes: u64,
-    /// The plan's file.
-    pub plan: PathBuf,
-    /// The importance matrix's file.
-    pub importance: PathBuf,
-    /// Divergence that was predicted.
-    pub predicted_kl_divergence: f64,
-    /// What the artifact is predicted to need where it is to run.
-    pub predicted: Predicted,
-    /// What was measured on the evaluation text.
-    pub evaluation: Evaluation,
-    /// How many tensors have which encoding.
-    pub encodings: Vec<(String, usize)>,
-    /// What each tensor costs in each encoding.
-    pub sensitivity: Sensitivity,
-    /// What took how long.
-    pub stages: Vec<Stage>,
-}
+use work::{Timed, Work};
 
 /// Plans that are tried at most until a promise about quality holds.
 const ATTEMPTS: usize = 4;
@@ -111,17 +82,22 @@ impl Clock {
     }
 }
 
-/// Finds the plan, writes the artifact, measures it. A promise about the measured quality that does not
-/// hold in the end is among [`Optimized::promises`]; see [`failure`].
+/// Finds the plan, writes the artifact, measures it. A limit on the measured figures that does not hold in
+/// the end is among [`Optimized::promises`] and [`Optimized::gates`]; see [`failure`].
 ///
 /// # Errors
 /// Those of loading, calibration and quantization; `Request`, before anything is measured, for a budget
-/// that cannot be met, with the nearest one that can; `Interrupted`.
+/// that cannot be met, with the nearest one that can; `Limit` where the time is over; `Interrupted`.
 pub fn optimize(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Optimized> {
     check(request)?;
+    let timed = Timed::new(observer, request.time_limit);
+    run(request, &timed).map_err(|error| timed.explain(error, &request.output))
+}
+
+fn run(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Optimized> {
     let mut clock = Clock::new();
     let source = &request.source;
-    let output = request.output.join("model.gguf");
+    let output = request.output.join(space::ARTIFACT);
     let format = target_format(&output, None)?;
     let opened =
         open(&OpenRequest { path: &source.path, format: source.format.as_deref(), lenient: source.lenient, limits: source.limits })?;
@@ -130,7 +106,7 @@ pub fn optimize(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Op
     let base = Uniform::Auto.plan(&neutral, catalog(), None)?;
     let device = Device::new(request, &neutral, format)?;
     let candidates = space::candidates(request, format, &device)?;
-    let space = Space::new(request, &neutral, &base, &candidates, Metadata::new())?;
+    let space = Space::new(request, &neutral, &base, &candidates, certificate::room())?;
     space.check_possible(&device)?;
     if let Some(usable) = device.usable_bytes()
         && space.least()?.tensor_bytes.saturating_add(device.beside_weights()) > usable
@@ -143,56 +119,163 @@ pub fn optimize(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Op
         Windows::new(&text_tokens(&opened, path)?, request.context, None, windows).in_file(path)?;
     }
     std::fs::create_dir_all(&request.output).map_err(|e| Error::io("make the folder", &request.output, e))?;
+    let facts = outcome::original(&opened)?;
+    let (source_sha256, _) = certificate::tensors_digest(&opened, observer)?;
+    let work = Work::new(&request.output, &inputs_of(request, &source_sha256)?, Arc::clone(&request.storage))?;
     let original = prepare(opened, &LoadOptions { positions: request.context, ..source.clone() })?;
     clock.stage("load");
-    let importance = request.output.join(space::IMPORTANCE);
+    let seen = importance(request, &original, &neutral, &work, observer)?;
+    clock.stage("calibrate");
+    let measured = OptimizeRequest { candidates: candidates.iter().map(|e| e.id().to_owned()).collect(), ..request.clone() };
+    let sensitivity = sensitivity::measure(&measured, &neutral, &base, &original, &seen.inputs, &work, observer)?;
+    clock.stage("sensitivity");
+    let search = Search::new(&space, &device, &sensitivity)?;
+    let matrix = Arc::new(space::named(seen.matrix, &request.calibration_data));
+    let plan_path = request.output.join("plan.toml");
+    // Without its certificate the artifact is not finished, and has not its name.
+    let unsigned = work.folder().join(space::ARTIFACT);
+    let mut aim = Aim::new(&request.budget);
+    let (found, engine, evaluation) = loop {
+        let found = search.plan(aim.loss)?;
+        write(&plan_path, Arc::clone(&request.storage), plan_text(&found.plan)?.as_bytes())?;
+        quantize(&space.quantize(&found.plan, unsigned.clone(), Arc::clone(&matrix)), observer)?;
+        clock.stage("quantize");
+        let engine = load(&LoadOptions { positions: request.context, format: None, path: unsigned.clone(), ..source.clone() }, observer)?;
+        let evaluation = evaluate(request, &engine, &original, observer)?;
+        clock.stage("evaluate");
+        if !aim.goes_on(&evaluation) {
+            break (found, engine, evaluation);
+        }
+    };
+    let predicted = device.predict(&space.stored(&found.plan)?)?;
+    let (mut baseline, mut at_work, mut drift) = (None, None, Vec::new());
+    if request.gates != Gates::Off {
+        baseline = Some(gates::at_work(&original, device.positions, observer)?);
+        at_work = Some(gates::at_work(&engine, device.positions, observer)?);
+        clock.stage("time");
+        drift = drift::measure(&space, &original, &engine, work.folder(), observer)?;
+        clock.stage("drift");
+    }
+    let certificate = certify(request, &seen.report, &engine, &evaluation, &facts, source_sha256, observer)?;
+    let threads = engine.threads;
+    drop(engine);
+    let artifact = certificate::stamp(&unsigned, &output, &certificate, source.limits, Arc::clone(&request.storage))?;
+    request.storage.remove(&unsigned).in_file(&unsigned)?;
+    clock.stage("certify");
+    let file_bytes = artifact.files.iter().map(|f| f.bytes).sum();
+    let bytes_for = |agreement: f64| {
+        let budget = Budget { min_top1_agreement: Some(agreement), ..Budget::default() };
+        search.bytes_for(found.loss * Aim::new(&budget).room(&evaluation) * MARGIN)
+    };
+    let judged = baseline.as_ref().zip(at_work.as_ref()).map(|(a, b)| gates::judge(&request.gates, a, b, &evaluation, &bytes_for));
+    let mut done = Optimized {
+        schema: outcome::SCHEMA,
+        gravure: env!("CARGO_PKG_VERSION"),
+        command: request.command.clone(),
+        model: facts,
+        budget: request.budget,
+        promises: promises(&request.budget, &search, &found, &evaluation, &predicted, file_bytes),
+        gates: judged.unwrap_or_default(),
+        file_bytes,
+        plan: plan_path,
+        importance: request.output.join(space::IMPORTANCE),
+        predicted_kl_divergence: found.loss,
+        predicted,
+        baseline,
+        at_work,
+        drift,
+        encodings: outcome::count(&found.plan),
+        tensors: outcome::tensors(&space, &found.plan, &sensitivity)?,
+        frontier: outcome::frontier(&search)?,
+        mixtures: outcome::mixtures(&space, &search, &matrix)?,
+        evaluation,
+        artifact,
+        sensitivity,
+        certificate,
+        environment: outcome::environment(threads),
+        stages: Vec::new(),
+    };
+    // The path in the evaluation is the finished artifact's.
+    done.evaluation.model.clone_from(&output);
+    clock.stage("report");
+    done.stages = clock.stages;
+    write_reports(request, &done)?;
+    Ok(done)
+}
+
+/// All that every measurement of a run depends on.
+fn inputs_of(request: &OptimizeRequest, source: &str) -> Result<Vec<String>> {
+    let options = &request.source;
+    let vectors: Vec<_> = gravure_simd::Isa::available().iter().map(|isa| isa.name()).collect();
+    Ok(vec![
+        source.to_owned(),
+        certificate::file_digest(&request.calibration_data)?,
+        format!("{} {:?}", request.context, request.calibration_windows),
+        format!("{:?} {:?} {:?}", options.cache, options.activations, options.determinism),
+        vectors.join(" "),
+    ])
+}
+
+/// Sums of one tensor's inputs as they are kept.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct KeptSums {
+    weight: String,
+    squares: Vec<f64>,
+    rows: u64,
+}
+
+/// Importance, from an earlier run where one left it.
+fn importance(request: &OptimizeRequest, original: &Engine, neutral: &Model, work: &Work, observer: &dyn Observer) -> Result<Seen> {
     let calibration = CalibrateRequest {
         context: request.context,
         windows: request.calibration_windows,
         watched: Watched::LayersAndOutput,
         storage: Arc::clone(&request.storage),
-        ..CalibrateRequest::new(source.clone(), &request.calibration_data, &importance)
+        ..CalibrateRequest::new(request.source.clone(), &request.calibration_data, request.output.join(space::IMPORTANCE))
     };
-    let seen = calibrate_loaded(&calibration, &original, observer)?;
-    clock.stage("calibrate");
-    let measured = OptimizeRequest { candidates: candidates.iter().map(|e| e.id().to_owned()).collect(), ..request.clone() };
-    let sensitivity = sensitivity::measure(&measured, &neutral, &base, &original, &seen.inputs, observer)?;
-    clock.stage("sensitivity");
-    let search = Search::new(&space, &device, &sensitivity)?;
-    let matrix = Arc::new(space::named(seen.matrix, &request.calibration_data));
-    let plan_path = request.output.join("plan.toml");
-    let mut aim = Aim::new(&request.budget);
-    let (found, artifact, evaluation) = loop {
-        let found = search.plan(aim.loss)?;
-        write_plan(&plan_path, Arc::clone(&request.storage), &found.plan)?;
-        let outcome = quantize(&space.quantize(&found.plan, output.clone(), Arc::clone(&matrix)), observer)?;
-        clock.stage("quantize");
-        let first = outcome.artifact.files.first().map(|f| f.path.clone()).ok_or_else(|| Error::bug("no file was written"))?;
-        let engine = load(&LoadOptions { positions: request.context, format: None, path: first, ..source.clone() }, observer)?;
-        let evaluation = evaluate(request, &engine, &original, observer)?;
-        clock.stage("evaluate");
-        if !aim.goes_on(&evaluation) {
-            break (found, outcome.artifact, evaluation);
-        }
-    };
-    let file_bytes = artifact.files.iter().map(|f| f.bytes).sum();
-    let predicted = device.predict(&space.stored(&found.plan)?)?;
-    let done = Optimized {
-        budget: request.budget,
-        promises: promises(&request.budget, &search, &found, &evaluation, &predicted, file_bytes),
-        file_bytes,
-        plan: plan_path,
-        importance,
-        predicted_kl_divergence: found.loss,
-        predicted,
-        evaluation,
-        encodings: count(&found.plan),
-        artifact,
-        sensitivity,
-        stages: clock.stages,
-    };
-    write_report(&request.output.join("report.json"), Arc::clone(&request.storage), &done)?;
-    Ok(done)
+    calibrate_loaded(
+        &calibration,
+        original,
+        &|sums| {
+            let mut fresh = None;
+            let kept: Vec<KeptSums> = work.once("importance", &[], || {
+                let sums = fresh.insert(sums()?);
+                Ok(sums.iter().map(|(id, s)| KeptSums { weight: format!("{id:?}"), squares: s.squares.clone(), rows: s.rows }).collect())
+            })?;
+            let ids: BTreeMap<String, TensorId> = neutral.tensors.iter().filter_map(|t| t.id).map(|id| (format!("{id:?}"), id)).collect();
+            let known = kept.into_iter().map(|k| Some((*ids.get(&k.weight)?, InputSums { squares: k.squares, rows: k.rows })));
+            // A weight that only the graph knows has no name to be kept under.
+            known.collect::<Option<InputsByWeight>>().map_or_else(|| fresh.map_or_else(sums, Ok), Ok)
+        },
+        observer,
+    )
+}
+
+/// What the artifact will say of itself.
+fn certify(
+    request: &OptimizeRequest,
+    calibrated: &crate::Calibrated,
+    engine: &Engine,
+    evaluation: &Evaluation,
+    facts: &OriginalFacts,
+    source_sha256: String,
+    observer: &dyn Observer,
+) -> Result<Certificate> {
+    let (tensors_sha256, tensor_bytes) = certificate::tensors_digest(&engine.model, observer)?;
+    let runtime = request.source.runtime.clone().or_else(|| catalog().runtimes.first().map(|r| r.id().to_owned()));
+    Ok(Certificate {
+        version: certificate::VERSION,
+        gravure: env!("CARGO_PKG_VERSION").to_owned(),
+        source: certificate::short_name(&request.source.path),
+        source_sha256,
+        parameters: facts.parameters,
+        tensors_sha256,
+        tensor_bytes,
+        plan_sha256: certificate::plan_digest(engine.model.tensors.iter().map(|t| (t.name.as_str(), t.encoding.id()))),
+        calibration: certificate::certified_text(&request.calibration_data, calibrated.windows, calibrated.context)?,
+        evaluation: certificate::certified_text(&request.evaluation_data, evaluation.windows, evaluation.context)?,
+        scores: certificate::scores(evaluation, &runtime.unwrap_or_default())?,
+    })
 }
 
 /// The loss that is planned for, where the quality is promised and nothing else bounds the plan: losses do
@@ -289,6 +372,7 @@ fn promises(
 
 fn check(request: &OptimizeRequest) -> Result<()> {
     request.budget.check()?;
+    request.gates.check()?;
     if request.budget.min_tokens_per_second.is_some() && request.target.is_none() {
         return Err(Error::request("a speed is asked for, but not where").help("name the target: an id of `gravure targets`, or `host`"));
     }
@@ -310,25 +394,17 @@ fn evaluate(request: &OptimizeRequest, engine: &Engine, original: &Engine, obser
     evaluate_loaded(&what, engine, Some(original), observer)
 }
 
-fn count(plan: &Plan) -> Vec<(String, usize)> {
-    let mut counts: Vec<(String, usize)> = Vec::new();
-    for entry in &plan.tensors {
-        match counts.iter_mut().find(|(e, _)| *e == entry.encoding) {
-            Some((_, n)) => *n += 1,
-            None => counts.push((entry.encoding.clone(), 1)),
-        }
+fn plan_text(plan: &Plan) -> Result<String> {
+    toml::to_string(plan).map_err(|e| Error::bug(format!("the plan cannot be written: {e}")))
+}
+
+/// The same evidence three times: for programs, for a browser, and beside the artifact.
+fn write_reports(request: &OptimizeRequest, done: &Optimized) -> Result<()> {
+    let json = serde_json::to_string_pretty(done).map_err(|e| Error::bug(format!("the report cannot be written: {e}")))?;
+    for (name, text) in [("report.json", json), ("report.html", report::page(done)), ("MODEL_CARD.md", report::card(done))] {
+        write(&request.output.join(name), Arc::clone(&request.storage), text.as_bytes())?;
     }
-    counts
-}
-
-fn write_plan(path: &Path, storage: Arc<dyn Storage>, plan: &Plan) -> Result<()> {
-    let text = toml::to_string(plan).map_err(|e| Error::bug(format!("the plan cannot be written: {e}")))?;
-    write(path, storage, text.as_bytes())
-}
-
-fn write_report(path: &Path, storage: Arc<dyn Storage>, report: &Optimized) -> Result<()> {
-    let text = serde_json::to_string_pretty(report).map_err(|e| Error::bug(format!("the report cannot be written: {e}")))?;
-    write(path, storage, text.as_bytes())
+    Ok(())
 }
 
 fn write(path: &Path, storage: Arc<dyn Storage>, bytes: &[u8]) -> Result<()> {

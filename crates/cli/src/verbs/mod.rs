@@ -18,3 +18,4 @@ pub(crate) mod scan;
 pub(crate) mod targets;
 pub(crate) mod tensor_types;
 pub(crate) mod trial;
+pub(crate) mod verify;

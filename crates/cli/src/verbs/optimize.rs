@@ -2,16 +2,18 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use gravure::{Budget, Error, Measuring, OptimizeRequest, Optimized, Result, failure, find_target, optimize};
+use gravure::{Budget, Error, Force, Gate, Gates, Measuring, OptimizeRequest, Optimized, Result, Verdict, failure, find_target, optimize};
 
 use crate::arguments;
 use crate::engine::EngineArgs;
 use crate::printer::{Printer, Table, bytes};
 use crate::progress::Progress;
 
-/// Heading of the limits.
+/// Headings of the limits.
 const BUDGET: &str = "Budget (any together)";
+const GATES: &str = "Gates";
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -51,8 +53,45 @@ pub(crate) struct Args {
     /// Windows of the evaluation text, at most [default: all]
     #[arg(long, value_name = "N")]
     eval_chunks: Option<usize>,
+    /// Stop after this many seconds; what was measured is kept, and the same command goes on from it
+    #[arg(long, value_name = "SECONDS")]
+    time_limit: Option<f64>,
+    #[command(flatten)]
+    gates: GateArgs,
     #[command(flatten)]
     engine: EngineArgs,
+}
+
+/// What the field expects of an optimized model.
+#[derive(Debug, clap::Args)]
+struct GateArgs {
+    /// Fail unless top1 (share), speed (times the original), memory (share saved) or spread (share above the
+    /// median latency) keeps to this: top1=0.95, speed=2 [the defaults are top1=0.95, speed=2, memory=0.5,
+    /// spread=0.2; they are reported and do not fail]
+    #[arg(long = "gate", help_heading = GATES, value_name = "NAME=LIMIT", conflicts_with = "no_gates")]
+    set: Vec<String>,
+    /// Fail where a default gate is missed, too
+    #[arg(long, help_heading = GATES, conflicts_with = "no_gates")]
+    strict_gates: bool,
+    /// Neither time the models nor judge them
+    #[arg(long, help_heading = GATES)]
+    no_gates: bool,
+}
+
+impl GateArgs {
+    fn gates(&self) -> Result<Gates> {
+        if self.no_gates {
+            return Ok(Gates::Off);
+        }
+        let one = |text: &String| {
+            let wrong = || Error::request(format!("`{text}` is no gate")).help("write --gate top1=0.95, speed=2, memory=50% or spread=0.2");
+            let (name, limit) = text.split_once('=').ok_or_else(wrong)?;
+            let (number, scale) = limit.strip_suffix('%').map_or((limit, 1.0), |number| (number, 100.0));
+            Ok((Gate::parse(name)?, number.parse::<f64>().map_err(|_| wrong())? / scale))
+        };
+        let others = if self.strict_gates { Force::Binding } else { Force::Advisory };
+        Ok(Gates::On { set: self.set.iter().map(one).collect::<Result<_>>()?, others })
+    }
 }
 
 /// What must hold; any may be given together.
@@ -112,6 +151,9 @@ pub(crate) fn run(args: &Args, printer: &Printer) -> Result<ExitCode> {
         calibration_windows: Some(args.calibration_chunks),
         sensitivity_windows: args.sensitivity_chunks,
         evaluation_windows: args.eval_chunks,
+        gates: args.gates.gates()?,
+        time_limit: args.time_limit.map(seconds).transpose()?,
+        command: std::env::args().enumerate().map(|(i, a)| if i == 0 { "gravure".to_owned() } else { a }).collect(),
         candidates: args.encodings.iter().map(|e| e.to_ascii_lowercase()).collect(),
         ..OptimizeRequest::new(args.engine.options(&args.model, printer), &args.output, &args.calibration_data, &args.eval_data)
     };
@@ -121,7 +163,7 @@ pub(crate) fn run(args: &Args, printer: &Printer) -> Result<ExitCode> {
     } else {
         printer.text(&text(&done));
     }
-    let Some(failure) = failure(&done.promises) else { return Ok(ExitCode::SUCCESS) };
+    let Some(failure) = failure(done.promises.iter().chain(&done.gates)) else { return Ok(ExitCode::SUCCESS) };
     if printer.json {
         // The document says what does not hold: there is only one.
         return Ok(ExitCode::from(failure.kind().exit_code()));
@@ -148,7 +190,12 @@ fn text(done: &Optimized) -> String {
         row("predicted decoding", format!("{speed:.1} tokens/s on {target}"));
     }
     let mut out = format!("{table}\n");
-    done.promises.iter().for_each(|p| out += &format!("{} {p}\n", if p.met { "holds: " } else { "MISSED:" }));
+    let word = |v: &Verdict| match (v.met, v.force) {
+        (true, _) => "holds: ",
+        (false, Force::Binding) => "MISSED:",
+        (false, Force::Advisory) => "below: ",
+    };
+    done.promises.iter().chain(&done.gates).for_each(|v| out += &format!("{} {v}\n", word(v)));
     let encodings: Vec<_> = done.encodings.iter().map(|(e, n)| format!("{n} {e}")).collect();
     out += &format!("tensors: {}\n", encodings.join(", "));
     let stages: Vec<_> = done.stages.iter().map(|s| format!("{} {:.1} s", s.name, s.seconds)).collect();
@@ -156,5 +203,11 @@ fn text(done: &Optimized) -> String {
     for file in &done.artifact.files {
         out += &format!("{}  sha256 {}\n", file.path.display(), file.sha256);
     }
-    out + &format!("plan: {}", done.plan.display())
+    let folder = done.plan.parent().unwrap_or(std::path::Path::new("."));
+    out + &format!("plan: {}\nreport: {}", done.plan.display(), folder.join("report.html").display())
+}
+
+/// A duration that can be meant.
+fn seconds(value: f64) -> Result<Duration> {
+    Duration::try_from_secs_f64(value).map_err(|_| Error::request(format!("`{value}` is no time limit")).help("write seconds: 600"))
 }

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gravure_base::{Disk, Error, Result, Storage};
 use gravure_core::values::Target;
 
+use super::gates::Gates;
 use crate::engine::LoadOptions;
 
 /// What must hold of the artifact. Any may be asked for together.
@@ -88,6 +90,12 @@ pub struct OptimizeRequest {
     pub evaluation_windows: Option<usize>,
     /// Encodings to choose from; all that the format and the target hold and that can be written where empty.
     pub candidates: Vec<String>,
+    /// What the field expects, and whether missing it fails.
+    pub gates: Gates,
+    /// Stops between two measurements after this long; what was measured is kept.
+    pub time_limit: Option<Duration>,
+    /// The command as it was typed, for the report.
+    pub command: Vec<String>,
     /// Where the output goes.
     pub storage: Arc<dyn Storage>,
 }
@@ -108,6 +116,9 @@ impl OptimizeRequest {
             sensitivity_windows: 4,
             evaluation_windows: None,
             candidates: Vec::new(),
+            gates: Gates::default(),
+            time_limit: None,
+            command: Vec::new(),
             storage: Arc::new(Disk),
         }
     }

@@ -87,6 +87,31 @@ impl<'a> Search<'a> {
         allocate_for_loss(&self.items, loss).ok().map(|a| a.bytes + self.space.fixed_bytes)
     }
 
+    /// Loss and bytes of tensors of the best plans between the smallest and the largest, `count` of them:
+    /// what the allocation predicts for every size.
+    ///
+    /// # Errors
+    /// Those of the allocation.
+    pub(super) fn frontier(&self, count: u32) -> Result<Vec<(u64, f64)>> {
+        let sum = |of: &dyn Fn(&Item) -> Option<u64>| self.items.iter().filter_map(of).sum::<u64>();
+        let least = sum(&|i| i.choices.iter().map(|c| c.bytes).min());
+        let most = sum(&|i| i.choices.iter().map(|c| c.bytes).max());
+        let step = |n: u32| least + (most - least) * u64::from(n) / u64::from(count.saturating_sub(1).max(1));
+        let point = |n| allocate(&self.items, step(n)).map(|a| (a.bytes + self.space.fixed_bytes, a.loss));
+        let mut points = (0..count).map(point).collect::<Result<Vec<_>>>()?;
+        points.dedup_by_key(|(bytes, _)| *bytes);
+        Ok(points)
+    }
+
+    /// Loss that is predicted for a plan by name of tensor and encoding; `None` where one was not measured.
+    pub(super) fn loss_of(&self, encoding_of: impl Fn(&str) -> Option<String>) -> Option<f64> {
+        let loss = |item: &Item| {
+            let encoding = encoding_of(&item.tensor)?;
+            item.choices.iter().filter(|c| c.encoding == encoding).map(|c| c.loss).reduce(f64::min)
+        };
+        self.items.iter().map(loss).sum()
+    }
+
     /// The tightest of the limits on tensors, those that are not up for choice among them.
     fn tensor_bytes_at_most(&self) -> u64 {
         let budget = &self.space.request.budget;

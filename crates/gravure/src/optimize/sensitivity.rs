@@ -19,6 +19,7 @@ use gravure_eval::{QualityRequest, Windows, quality};
 
 use super::OptimizeRequest;
 use super::space::choosable;
+use super::work::Work;
 use crate::engine::{Engine, LoadOptions, prepare};
 use crate::evaluate::{first_token, subject, text_tokens, tokenizer};
 use crate::{Observer, catalog};
@@ -42,15 +43,16 @@ pub(super) fn measure(
     base: &Plan,
     original: &Engine,
     inputs: &Inputs,
+    work: &Work,
     observer: &dyn Observer,
 ) -> Result<Sensitivity> {
     let candidates = request.candidates.iter().map(|id| catalog().encoding(id)).collect::<Result<Vec<_>>>()?;
     let tensors = choosable(neutral, base)?;
     observer.begin("errors", tensors.len(), tensors.iter().map(|t| t.bytes()).sum::<Result<u64>>()?);
-    let errors = errors(&tensors, &candidates, inputs, original.threads, observer);
+    let errors = errors(&tensors, &candidates, inputs, original.threads, work, observer);
     observer.end();
     let errors = errors?;
-    let constants = constants(request, neutral, original, &tensors, &errors, inputs, observer)?;
+    let constants = constants(request, neutral, original, &tensors, &errors, inputs, work, observer)?;
     let entry = |((tensor, candidates), (constant, measured)): ((&&Tensor, Vec<CandidateError>), (f64, bool))| TensorSensitivity {
         tensor: tensor.name.clone(),
         constant,
@@ -77,8 +79,10 @@ fn errors(
     candidates: &[&'static dyn Encoding],
     inputs: &Inputs,
     threads: usize,
+    work: &Work,
     observer: &dyn Observer,
 ) -> Result<Vec<Vec<CandidateError>>> {
+    let ids: Vec<String> = candidates.iter().map(|e| e.id().to_owned()).collect();
     let next = AtomicUsize::new(0);
     let told = std::sync::Mutex::new(());
     let mut found: Vec<(usize, Result<Vec<CandidateError>>)> = std::thread::scope(|scope| {
@@ -87,9 +91,8 @@ fn errors(
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 let Some(tensor) = tensors.get(index) else { return mine };
-                let errors = observer
-                    .go_on()
-                    .and_then(|()| tensor_errors(tensor, candidates, &weights_of(tensor, inputs)).at_item(|| tensor.name.clone()));
+                let measure = || tensor_errors(tensor, candidates, &weights_of(tensor, inputs)).at_item(|| tensor.name.clone());
+                let errors = observer.go_on().and_then(|()| work.once(&format!("errors of {}", tensor.name), &ids, measure));
                 mine.push((index, errors));
                 let _one_at_a_time = told.lock();
                 observer.advance(&tensor.name, tensor.bytes().unwrap_or(0));
@@ -156,6 +159,7 @@ fn coarse(errors: &[CandidateError]) -> Result<(&'static dyn Encoding, f64)> {
 }
 
 /// Divergence for each unit of error of every tensor, and whether it was measured.
+#[allow(clippy::too_many_arguments)]
 fn constants(
     request: &OptimizeRequest,
     neutral: &Model,
@@ -163,6 +167,7 @@ fn constants(
     tensors: &[&Tensor],
     errors: &[Vec<CandidateError>],
     inputs: &Inputs,
+    work: &Work,
     observer: &dyn Observer,
 ) -> Result<Vec<(f64, bool)>> {
     let activations = if neutral.parameters() <= EXACT_PARAMETERS { Activations::F32 } else { request.source.activations };
@@ -184,13 +189,19 @@ fn constants(
     for index in chosen {
         let tensor = tensors[index];
         let (encoding, error) = coarse(&errors[index]).at_item(|| tensor.name.clone())?;
-        let variant = prepare(with_one(neutral, tensor, encoding, &weights_of(tensor, inputs))?, &options)?;
-        let result = quality(&what, &subject(&variant)?, Some(&subject(reference)?), &mut |_, _| observer.go_on())?;
-        let divergence = result.comparison.map_or(f64::NAN, |c| c.kl_divergence.value);
+        let inputs_of = weights_of(tensor, inputs);
+        let depends = [encoding.id().to_owned(), request.sensitivity_windows.to_string()];
+        let divergence = work.once(&format!("divergence by {}", tensor.name), &depends, || {
+            let variant = prepare(with_one(neutral, tensor, encoding, &inputs_of)?, &options)?;
+            let result = quality(&what, &subject(&variant)?, Some(&subject(reference)?), &mut |_, _| observer.go_on())?;
+            let divergence = result.comparison.map_or(f64::NAN, |c| c.kl_divergence.value);
+            if !divergence.is_finite() {
+                return Err(Error::input("the divergence of this tensor's rounding is no number").at_item(&*tensor.name));
+            }
+            Ok(divergence)
+        })?;
         observer.advance(&tensor.name, tensor.bytes()?);
-        if !divergence.is_finite() {
-            return Err(Error::input("the divergence of this tensor's rounding is no number").at_item(&*tensor.name));
-        }
+        observer.go_on()?;
         measured.insert(index, if error > 0.0 { divergence / error } else { 0.0 });
     }
     observer.end();

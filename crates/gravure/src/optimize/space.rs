@@ -15,6 +15,8 @@ use crate::quantize::{PlanSource, QuantizePlan, QuantizeRequest, plan_quantize};
 
 /// Name of the importance matrix in the output folder.
 pub(super) const IMPORTANCE: &str = "imatrix.gguf";
+/// Name of the artifact in it.
+pub(super) const ARTIFACT: &str = "model.gguf";
 
 /// An encoding with the bytes that a tensor has in it.
 type Way = (&'static dyn Encoding, u64);
@@ -135,7 +137,14 @@ impl<'a> Space<'a> {
 
     /// Exact sizes of what `plan` makes.
     pub(super) fn describe(&self, plan: &Plan) -> Result<QuantizePlan> {
-        plan_quantize(&self.quantize(plan, self.request.output.join("model.gguf"), Arc::new(placeholder(&self.request.calibration_data))))
+        plan_quantize(&self.quantize(plan, self.request.output.join(ARTIFACT), self.placeholder()))
+    }
+
+    /// An importance matrix as long in the output's header as the one that calibration makes.
+    pub(super) fn placeholder(&self) -> Arc<ImportanceMatrix> {
+        let mut matrix = ImportanceMatrix { chunk_count: 1, chunk_size: 1, ..ImportanceMatrix::default() };
+        matrix.entries.insert(String::new(), ImportanceEntry { values: Vec::new(), counts: Vec::new() });
+        Arc::new(named(matrix, &self.request.calibration_data))
     }
 
     /// The plan with the fewest bytes.
@@ -225,13 +234,6 @@ fn floor(value: f64) -> f64 {
 fn entry_bytes(neutral: &Model, entry: &PlanEntry) -> Result<u64> {
     let tensor = neutral.tensor(&entry.tensor).ok_or_else(|| Error::bug("a planned tensor is gone"))?;
     Ok(catalog().encoding(&entry.encoding)?.row_bytes(tensor.shape.row_length())?.saturating_mul(tensor.shape.rows()))
-}
-
-/// An importance matrix as long in the output's header as the one that calibration will make.
-fn placeholder(data: &Path) -> ImportanceMatrix {
-    let mut matrix = ImportanceMatrix { chunk_count: 1, chunk_size: 1, ..ImportanceMatrix::default() };
-    matrix.entries.insert(String::new(), ImportanceEntry { values: Vec::new(), counts: Vec::new() });
-    named(matrix, data)
 }
 
 /// The matrix with the names of its files instead of their paths: what is written into the artifact must

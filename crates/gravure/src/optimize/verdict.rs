@@ -124,8 +124,8 @@ impl fmt::Display for Verdict {
 }
 
 /// The failure that binding limits make which are missed, if any is.
-pub fn failure(verdicts: &[Verdict]) -> Option<Error> {
-    let missed: Vec<&Verdict> = verdicts.iter().filter(|v| !v.met && v.force == Force::Binding).collect();
+pub fn failure<'a>(verdicts: impl IntoIterator<Item = &'a Verdict>) -> Option<Error> {
+    let missed: Vec<&Verdict> = verdicts.into_iter().filter(|v| !v.met && v.force == Force::Binding).collect();
     let first = missed.first()?;
     let all: Vec<String> = missed.iter().map(|v| v.to_string()).collect();
     let message = match missed.len() {
