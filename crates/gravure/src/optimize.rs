@@ -211,7 +211,7 @@ fn inputs_of(request: &OptimizeRequest, source: &str) -> Result<Vec<String>> {
         source.to_owned(),
         certificate::file_digest(&request.calibration_data)?,
         format!("{} {:?}", request.context, request.calibration_windows),
-        format!("{:?} {:?} {:?}", options.cache, options.activations, options.determinism),
+        format!("{:?} {:?}", options.cache, options.activations),
         vectors.join(" "),
     ])
 }
