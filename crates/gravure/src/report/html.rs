@@ -50,15 +50,11 @@ impl Page {
 
     /// The whole document.
     pub(crate) fn finish(self) -> String {
-        format!(
-            "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
-             content=\"width=device-width,initial-scale=1\"><meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; \
-             style-src 'unsafe-inline'\"><meta name=\"color-scheme\" content=\"light dark\"><title>{}</title><style>{}</style></head>\
-             <body><main>{}</main></body></html>\n",
-            escape(&self.title),
-            include_str!("style.css"),
-            self.body
-        )
+        // What a model's name or text may hold is put in last: no mark in it is looked for.
+        let frame = include_str!("page.html").replace("{style}", include_str!("style.css"));
+        let (head, rest) = frame.split_once("{title}").unwrap_or((&frame, ""));
+        let (middle, foot) = rest.split_once("{body}").unwrap_or((rest, ""));
+        [head, &escape(&self.title), middle, &self.body, foot].concat()
     }
 }
 
