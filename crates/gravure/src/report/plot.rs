@@ -16,6 +16,9 @@ const BOTTOM: f64 = 52.0;
 const LETTER: (f64, f64) = (6.4, 13.0);
 /// A loss of nothing has no logarithm: it is drawn this many times below the least that has one.
 const BELOW: f64 = 2.0;
+/// Losses of less than this share of the largest are drawn on the lower edge: nobody tells them apart, and
+/// they would press all others together.
+const TELLING: f64 = 1e-5;
 
 /// What a point is: decides its looks and its place in the legend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,7 +112,7 @@ impl Plot {
         }
         let room = ((high - low) * 0.04).max(high * 0.01);
         let x = Axis { low: (low - room).max(0.0), high: high + room, from: LEFT, to: WIDTH - RIGHT };
-        let floor = least / BELOW;
+        let floor = (least / BELOW).max(most * TELLING);
         let y = Axis { low: (floor * 0.8).log10(), high: (most * 1.4).log10(), from: HEIGHT - BOTTOM, to: TOP };
         let place = |bytes: f64, loss: f64| (x.at(bytes), y.at(loss.max(floor).log10()));
         let mut out = format!(
@@ -299,6 +302,12 @@ mod tests {
             assert!((LEFT..=WIDTH).contains(&at), "{at}");
         }
         assert!(!svg.contains("NaN") && !svg.contains("inf"));
+    }
+
+    #[test]
+    fn what_is_next_to_nothing_does_not_press_the_rest_together() {
+        let svg = Plot { points: vec![point(1e6, 0.1, "a"), point(2e6, 1e-15, "b")], ..Plot::default() }.svg();
+        assert!(svg.contains(">0.00001<") && !svg.contains(">0.0000001<"), "{svg}");
     }
 
     #[test]
