@@ -298,14 +298,27 @@ impl<F: Form> Product<'_, F> {
     }
 
     /// Writes 16 results of one row of activations.
-    unsafe fn put(&self, group: usize, index: usize, values: &[f32; ROWS]) {
+    #[inline(always)]
+    unsafe fn put<L: Lanes>(&self, group: usize, index: usize, values: L::Float) {
         let first = group * ROWS;
         let count = ROWS.min(self.packed.rows - first);
-        // SAFETY: groups of rows belong to one task each.
-        let out = unsafe { self.out.part(index, first..first + count) };
-        match self.bias {
-            Some(bias) => out.iter_mut().zip(values).zip(&bias[first..]).for_each(|((o, v), b)| *o = v + b),
-            None => out.copy_from_slice(&values[..count]),
+        // SAFETY: groups of rows belong to one task each; whole groups are within the row and the bias, which is
+        // as long.
+        unsafe {
+            let out = self.out.part(index, first..first + count);
+            if count == ROWS {
+                let values = match self.bias {
+                    Some(bias) => L::add(values, L::float_load(bias[first..first + ROWS].as_ptr())),
+                    None => values,
+                };
+                L::float_store(values, out.as_mut_ptr());
+                return;
+            }
+            let mut all = [0.0; ROWS];
+            L::float_store(values, all.as_mut_ptr());
+            for (i, out) in out.iter_mut().enumerate() {
+                *out = all[i] + self.bias.map_or(0.0, |bias| bias[first + i]);
+            }
         }
     }
 
@@ -316,9 +329,7 @@ impl<F: Form> Product<'_, F> {
         unsafe {
             let out = direct::<L, F, T>(self.packed.block(group), blocks, self.panel(first));
             for t in 0..T {
-                let mut values = [0.0; ROWS];
-                L::float_store(out[t], values.as_mut_ptr());
-                self.put(group, first + t, &values);
+                self.put::<L>(group, first + t, out[t]);
             }
         }
     }
@@ -357,10 +368,8 @@ impl<F: Form> Product<'_, F> {
         }
         for index in 0..count {
             for r in 0..R {
-                let mut values = [0.0; ROWS];
-                values.copy_from_slice(&sums[(index * R + r) * ROWS..][..ROWS]);
-                // SAFETY: this task owns the groups.
-                unsafe { self.put(group + r, index, &values) };
+                // SAFETY: this task owns the groups; there are as many sums.
+                unsafe { self.put::<L>(group + r, index, L::float_load(sums.as_ptr().add((index * R + r) * ROWS))) };
             }
         }
     }
