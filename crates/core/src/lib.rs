@@ -12,11 +12,11 @@ pub mod values;
 
 pub use catalog::Catalog;
 pub use contracts::{
-    Architecture, Confidence, Encoding, Format, Importance, ImportanceUse, Layout, Method, PlaneAxis, PlaneEncoding, PlaneLayout,
-    PlaneParameters, PlaneRole, Policy, ReadRequest, Runtime, WriteRequest,
+    Architecture, Confidence, Encoding, Format, Grid, Importance, ImportanceUse, Inputs, Layout, Method, Needs, PlaneAxis, PlaneEncoding,
+    PlaneLayout, PlaneParameters, PlaneRole, Policy, ReadRequest, Rounder, Runtime, WriteRequest,
 };
 pub use gravure_base::{Error, ErrorKind, Limits, Result, ResultExt};
 pub use values::{
-    Artifact, ArtifactFile, ChunkStream, Graph, HyperKey, Hyperparameters, ImportanceMatrix, Metadata, Model, Naming, Note, Package,
-    PackageTensor, Part, Plan, PlanEntry, Role, Shape, Tensor, TensorData, TensorId, TensorMap, TensorRule, Transform, Value,
+    Artifact, ArtifactFile, ChunkStream, Graph, Hessian, HyperKey, Hyperparameters, ImportanceMatrix, Metadata, Model, Naming, Note,
+    Package, PackageTensor, Part, Plan, PlanEntry, Role, Shape, Tensor, TensorData, TensorId, TensorMap, TensorRule, Transform, Value,
 };

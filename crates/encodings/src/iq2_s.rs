@@ -10,12 +10,14 @@
 
 use std::sync::LazyLock;
 
-use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
+use gravure_core::contracts::{GridShape, Levels, Parts, Signs};
+use gravure_core::{Encoding, Grid, Importance, ImportanceUse, Layout, Result};
 use gravure_simd::Simd;
 
 use crate::blocks::{decode_blocks, validate_scales};
 use crate::codebooks::iq2::{VALUES, levels};
 use crate::codebooks::iq2_s::POINTS;
+use crate::grid::{magnitudes, nearest_half, nibbles, read_half, read_nibbles, write_half, write_nibbles};
 use crate::iq_blocks::{EncodeWeighted, encode};
 use crate::iq_lattice::Lattice;
 use crate::iq_search::{Candidates, ELEMENTS, Group, Refit, code_scales, fit, largest, split_signs, unpack_eight};
@@ -38,6 +40,9 @@ const SMALLEST: f32 = 1e-8;
 const SHRINK: f32 = 0.9875;
 
 static LATTICE: LazyLock<Lattice<8, 2, 3>> = LazyLock::new(|| Lattice::new(&POINTS, 1));
+
+/// Magnitudes of the points.
+static MAGNITUDES: LazyLock<Vec<f32>> = LazyLock::new(|| magnitudes(&POINTS, levels, |l| VALUES[usize::from(l)]));
 
 impl Encoding for Iq2S {
     fn id(&self) -> &'static str {
@@ -66,6 +71,45 @@ impl Encoding for Iq2S {
 
     fn validate(&self, source: &[u8]) -> Result<()> {
         validate_scales::<BYTES>(self, source, &[0])
+    }
+
+    fn grid(&self) -> Option<&dyn Grid> {
+        Some(self)
+    }
+}
+
+impl Grid for Iq2S {
+    fn shape(&self) -> GridShape {
+        GridShape {
+            group: GROUP,
+            scale: nibbles(0.5, 1.0, 0.25),
+            offset: None,
+            levels: Levels::Points { coordinates: 8, table: &MAGNITUDES, signs: Signs::Free },
+        }
+    }
+
+    fn nearest_factor(&self, value: f32) -> f32 {
+        nearest_half(value)
+    }
+
+    fn unpack(&self, block: &[u8], parts: &mut Parts) {
+        parts.factors[0] = read_half(block, 0);
+        read_nibbles(&block[74..], &mut parts.scales);
+        for (v, code) in parts.codes.iter_mut().enumerate() {
+            *code = u16::from(block[2 + v]) | u16::from(block[66 + v / 4] >> (2 * (v % 4)) & 3) << 8;
+        }
+        parts.signs.copy_from_slice(&block[34..66]);
+    }
+
+    fn pack(&self, parts: &Parts, block: &mut [u8]) {
+        block[..74].fill(0);
+        write_half(block, 0, parts.factors[0]);
+        write_nibbles(&parts.scales, &mut block[74..]);
+        for (v, code) in parts.codes.iter().enumerate() {
+            block[2 + v] = (code & 255) as u8;
+            block[66 + v / 4] |= ((code >> 8) as u8) << (2 * (v % 4));
+        }
+        block[34..66].copy_from_slice(&parts.signs);
     }
 }
 

@@ -11,12 +11,14 @@
 
 use std::sync::LazyLock;
 
-use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
+use gravure_core::contracts::{GridShape, Levels, Parts, Signs};
+use gravure_core::{Encoding, Grid, Importance, ImportanceUse, Layout, Result};
 use gravure_simd::Simd;
 
 use crate::blocks::{decode_blocks, validate_scales};
 use crate::codebooks::iq2::{VALUES, levels};
 use crate::codebooks::iq2_xs::POINTS;
+use crate::grid::{magnitudes, nearest_half, nibbles, read_half, read_nibbles, write_half, write_nibbles};
 use crate::iq_blocks::{EncodeWeighted, encode};
 use crate::iq_lattice::Lattice;
 use crate::iq_search::{Candidates, ELEMENTS, Group, Refit, code_scales, eight_signs, even_signs, fit, largest, split_signs, unpack_eight};
@@ -33,6 +35,9 @@ const BYTES: usize = 74;
 const CANDIDATES: Candidates = Candidates { around: 9, step: 0.1, refit: Refit::Moved };
 
 static LATTICE: LazyLock<Lattice<8, 2, 3>> = LazyLock::new(|| Lattice::new(&POINTS, 2));
+
+/// Magnitudes of the points.
+static MAGNITUDES: LazyLock<Vec<f32>> = LazyLock::new(|| magnitudes(&POINTS, levels, |l| VALUES[usize::from(l)]));
 
 impl Encoding for Iq2Xs {
     fn id(&self) -> &'static str {
@@ -61,6 +66,43 @@ impl Encoding for Iq2Xs {
 
     fn validate(&self, source: &[u8]) -> Result<()> {
         validate_scales::<BYTES>(self, source, &[0])
+    }
+
+    fn grid(&self) -> Option<&dyn Grid> {
+        Some(self)
+    }
+}
+
+impl Grid for Iq2Xs {
+    fn shape(&self) -> GridShape {
+        GridShape {
+            group: GROUP,
+            scale: nibbles(0.5, 1.0, 0.25),
+            offset: None,
+            levels: Levels::Points { coordinates: 8, table: &MAGNITUDES, signs: Signs::Even },
+        }
+    }
+
+    fn nearest_factor(&self, value: f32) -> f32 {
+        nearest_half(value)
+    }
+
+    fn unpack(&self, block: &[u8], parts: &mut Parts) {
+        parts.factors[0] = read_half(block, 0);
+        read_nibbles(&block[66..], &mut parts.scales);
+        for (v, bytes) in block[2..66].as_chunks::<2>().0.iter().enumerate() {
+            let word = u16::from_le_bytes(*bytes);
+            parts.codes[v] = word & 511;
+            parts.signs[v] = eight_signs(u32::from(word >> 9));
+        }
+    }
+
+    fn pack(&self, parts: &Parts, block: &mut [u8]) {
+        write_half(block, 0, parts.factors[0]);
+        write_nibbles(&parts.scales, &mut block[66..]);
+        for (v, bytes) in block[2..66].as_chunks_mut::<2>().0.iter_mut().enumerate() {
+            *bytes = (parts.codes[v] | u16::from(parts.signs[v] & 127) << 9).to_le_bytes();
+        }
     }
 }
 

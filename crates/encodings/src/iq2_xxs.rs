@@ -12,12 +12,14 @@
 
 use std::sync::LazyLock;
 
-use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
+use gravure_core::contracts::{GridShape, Levels, Parts, Signs};
+use gravure_core::{Encoding, Grid, Importance, ImportanceUse, Layout, Result};
 use gravure_simd::Simd;
 
 use crate::blocks::{decode_blocks, validate_scales};
 use crate::codebooks::iq2::{VALUES, levels};
 use crate::codebooks::iq2_xxs::POINTS;
+use crate::grid::{magnitudes, nearest_half, nibbles, read_half, write_half};
 use crate::iq_blocks::{EncodeWeighted, encode};
 use crate::iq_lattice::Lattice;
 use crate::iq_search::{
@@ -35,6 +37,9 @@ const GROUPS: usize = ELEMENTS / GROUP;
 const BYTES: usize = 66;
 
 static LATTICE: LazyLock<Lattice<8, 2, 3>> = LazyLock::new(|| Lattice::new(&POINTS, 2));
+
+/// Magnitudes of the points.
+static MAGNITUDES: LazyLock<Vec<f32>> = LazyLock::new(|| magnitudes(&POINTS, levels, |l| VALUES[usize::from(l)]));
 
 impl Encoding for Iq2Xxs {
     fn id(&self) -> &'static str {
@@ -63,6 +68,48 @@ impl Encoding for Iq2Xxs {
 
     fn validate(&self, source: &[u8]) -> Result<()> {
         validate_scales::<BYTES>(self, source, &[0])
+    }
+
+    fn grid(&self) -> Option<&dyn Grid> {
+        Some(self)
+    }
+}
+
+impl Grid for Iq2Xxs {
+    fn shape(&self) -> GridShape {
+        GridShape {
+            group: GROUP,
+            scale: nibbles(0.5, 1.0, 0.25),
+            offset: None,
+            levels: Levels::Points { coordinates: 8, table: &MAGNITUDES, signs: Signs::Even },
+        }
+    }
+
+    fn nearest_factor(&self, value: f32) -> f32 {
+        nearest_half(value)
+    }
+
+    fn unpack(&self, block: &[u8], parts: &mut Parts) {
+        parts.factors[0] = read_half(block, 0);
+        for (g, bytes) in block[2..].as_chunks::<8>().0.iter().enumerate() {
+            let word = u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
+            parts.scales[g] = (word >> 28) as i32;
+            for k in 0..4 {
+                parts.codes[4 * g + k] = u16::from(bytes[k]);
+                parts.signs[4 * g + k] = eight_signs(word >> (7 * k));
+            }
+        }
+    }
+
+    fn pack(&self, parts: &Parts, block: &mut [u8]) {
+        write_half(block, 0, parts.factors[0]);
+        for (g, bytes) in block[2..].as_chunks_mut::<8>().0.iter_mut().enumerate() {
+            let signs = (0..4).fold(0, |word, k| word | u32::from(parts.signs[4 * g + k] & 127) << (7 * k));
+            for k in 0..4 {
+                bytes[k] = parts.codes[4 * g + k] as u8;
+            }
+            bytes[4..].copy_from_slice(&(signs | (parts.scales[g] as u32) << 28).to_le_bytes());
+        }
     }
 }
 

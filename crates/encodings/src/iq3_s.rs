@@ -10,12 +10,14 @@
 
 use std::sync::LazyLock;
 
-use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
+use gravure_core::contracts::{GridShape, Levels, Parts, Signs};
+use gravure_core::{Encoding, Grid, Importance, ImportanceUse, Layout, Result};
 use gravure_simd::Simd;
 
 use crate::blocks::{decode_blocks, validate_scales};
 use crate::codebooks::iq3::levels;
 use crate::codebooks::iq3_s::POINTS;
+use crate::grid::{magnitudes, nearest_half, nibbles, read_half, read_nibbles, write_half, write_nibbles};
 use crate::iq_blocks::{EncodeWeighted, encode};
 use crate::iq_lattice::Lattice;
 use crate::iq_search::{Candidates, ELEMENTS, Group, Refit, code_scales, fit, largest, split_signs, unpack_eight};
@@ -35,6 +37,9 @@ const CANDIDATES: Candidates = Candidates { around: 9, step: 0.2, refit: Refit::
 const STRETCH: f32 = 1.033;
 
 static LATTICE: LazyLock<Lattice<4, 3, 8>> = LazyLock::new(|| Lattice::new(&POINTS, 3));
+
+/// Magnitudes of the points.
+static MAGNITUDES: LazyLock<Vec<f32>> = LazyLock::new(|| magnitudes(&POINTS, levels, |l| f32::from(2 * l + 1)));
 
 impl Encoding for Iq3S {
     fn id(&self) -> &'static str {
@@ -63,6 +68,45 @@ impl Encoding for Iq3S {
 
     fn validate(&self, source: &[u8]) -> Result<()> {
         validate_scales::<BYTES>(self, source, &[0])
+    }
+
+    fn grid(&self) -> Option<&dyn Grid> {
+        Some(self)
+    }
+}
+
+impl Grid for Iq3S {
+    fn shape(&self) -> GridShape {
+        GridShape {
+            group: GROUP,
+            scale: nibbles(1.0, 2.0, 1.0),
+            offset: None,
+            levels: Levels::Points { coordinates: 4, table: &MAGNITUDES, signs: Signs::Free },
+        }
+    }
+
+    fn nearest_factor(&self, value: f32) -> f32 {
+        nearest_half(value)
+    }
+
+    fn unpack(&self, block: &[u8], parts: &mut Parts) {
+        parts.factors[0] = read_half(block, 0);
+        read_nibbles(&block[106..], &mut parts.scales);
+        for (i, code) in parts.codes.iter_mut().enumerate() {
+            *code = u16::from(block[2 + i]) | u16::from(block[66 + i / 8] >> (i % 8) & 1) << 8;
+        }
+        parts.signs.copy_from_slice(&block[74..106]);
+    }
+
+    fn pack(&self, parts: &Parts, block: &mut [u8]) {
+        block[..106].fill(0);
+        write_half(block, 0, parts.factors[0]);
+        write_nibbles(&parts.scales, &mut block[106..]);
+        for (i, code) in parts.codes.iter().enumerate() {
+            block[2 + i] = (code & 255) as u8;
+            block[66 + i / 8] |= ((code >> 8) as u8) << (i % 8);
+        }
+        block[74..106].copy_from_slice(&parts.signs);
     }
 }
 

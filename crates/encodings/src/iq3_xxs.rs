@@ -11,12 +11,14 @@
 
 use std::sync::LazyLock;
 
-use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
+use gravure_core::contracts::{GridShape, Levels, Parts, Signs};
+use gravure_core::{Encoding, Grid, Importance, ImportanceUse, Layout, Result};
 use gravure_simd::Simd;
 
 use crate::blocks::{decode_blocks, validate_scales};
 use crate::codebooks::iq3::levels;
 use crate::codebooks::iq3_xxs::POINTS;
+use crate::grid::{magnitudes, nearest_half, nibbles, read_half, write_half};
 use crate::iq_blocks::{EncodeWeighted, encode};
 use crate::iq_lattice::Lattice;
 use crate::iq_search::{Candidates, ELEMENTS, Group, Refit, code_scales, eight_signs, even_signs, fit, largest, split_signs, unpack_eight};
@@ -42,6 +44,9 @@ const SMALLEST: f32 = 1e-8;
 const STRETCH: f32 = 1.0125;
 
 static LATTICE: LazyLock<Lattice<4, 3, 8>> = LazyLock::new(|| Lattice::new(&POINTS, 2));
+
+/// Magnitudes of the points.
+static MAGNITUDES: LazyLock<Vec<f32>> = LazyLock::new(|| magnitudes(&POINTS, levels, |l| VALUES[usize::from(l)]));
 
 impl Encoding for Iq3Xxs {
     fn id(&self) -> &'static str {
@@ -70,6 +75,50 @@ impl Encoding for Iq3Xxs {
 
     fn validate(&self, source: &[u8]) -> Result<()> {
         validate_scales::<BYTES>(self, source, &[0])
+    }
+
+    fn grid(&self) -> Option<&dyn Grid> {
+        Some(self)
+    }
+}
+
+impl Grid for Iq3Xxs {
+    fn shape(&self) -> GridShape {
+        GridShape {
+            group: GROUP,
+            scale: nibbles(0.5, 1.0, 0.5),
+            offset: None,
+            levels: Levels::Points { coordinates: 4, table: &MAGNITUDES, signs: Signs::Even },
+        }
+    }
+
+    fn nearest_factor(&self, value: f32) -> f32 {
+        nearest_half(value)
+    }
+
+    fn unpack(&self, block: &[u8], parts: &mut Parts) {
+        parts.factors[0] = read_half(block, 0);
+        for (code, byte) in parts.codes.iter_mut().zip(&block[2..66]) {
+            *code = u16::from(*byte);
+        }
+        for (g, bytes) in block[66..].as_chunks::<4>().0.iter().enumerate() {
+            let word = u32::from_le_bytes(*bytes);
+            parts.scales[g] = (word >> 28) as i32;
+            for k in 0..4 {
+                parts.signs[4 * g + k] = eight_signs(word >> (7 * k));
+            }
+        }
+    }
+
+    fn pack(&self, parts: &Parts, block: &mut [u8]) {
+        write_half(block, 0, parts.factors[0]);
+        for (code, byte) in parts.codes.iter().zip(&mut block[2..66]) {
+            *byte = *code as u8;
+        }
+        for (g, bytes) in block[66..].as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            let signs = (0..4).fold(0, |word, k| word | u32::from(parts.signs[4 * g + k] & 127) << (7 * k));
+            *bytes = (signs | (parts.scales[g] as u32) << 28).to_le_bytes();
+        }
     }
 }
 

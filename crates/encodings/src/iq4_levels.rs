@@ -13,6 +13,17 @@ pub(crate) const GROUP: usize = 32;
 /// Candidate scales: the plain one and fifteen around it.
 const CANDIDATES: usize = 16;
 
+/// The levels as floats.
+pub(crate) static TABLE: [f32; 16] = {
+    let mut out = [0.0; 16];
+    let mut i = 0;
+    while i < 16 {
+        out[i] = LEVELS[i] as f32;
+        i += 1;
+    }
+    out
+};
+
 /// The middles between neighbouring levels.
 const BOUNDARIES: [f32; 15] = {
     let mut out = [0.0; 15];
@@ -95,6 +106,20 @@ pub(crate) fn unpack(scale: f32, packed: &[u8; GROUP / 2], out: &mut [f32; GROUP
     for (i, &byte) in packed.iter().enumerate() {
         out[i] = scale * f32::from(LEVELS[usize::from(byte & 15)]);
         out[i + GROUP / 2] = scale * f32::from(LEVELS[usize::from(byte >> 4)]);
+    }
+}
+
+/// The codes of a packed group.
+pub(crate) fn read_codes(packed: &[u8], codes: &mut [u16]) {
+    for (i, code) in codes.iter_mut().enumerate() {
+        *code = u16::from(packed[i % (GROUP / 2)] >> (4 * (i / (GROUP / 2))) & 15);
+    }
+}
+
+/// The inverse of [`read_codes`].
+pub(crate) fn write_codes(codes: &[u16], packed: &mut [u8]) {
+    for (i, byte) in packed[..GROUP / 2].iter_mut().enumerate() {
+        *byte = (codes[i] | codes[i + GROUP / 2] << 4) as u8;
     }
 }
 

@@ -7,12 +7,14 @@
 //! ```
 //! A weight is `scale * level[code]`. Spec: `block_iq4_nl` of ggml.
 
-use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
+use gravure_core::contracts::{GridShape, Levels, Parts, Steps};
+use gravure_core::{Encoding, Grid, Importance, ImportanceUse, Layout, Result};
 use gravure_simd::Simd;
 
 use crate::blocks::{decode_blocks, validate_scales};
+use crate::grid::{nearest_half, read_half, write_half};
 use crate::iq_blocks::{EncodeWeighted, encode};
-use crate::iq4_levels::{GROUP, code, pack, scale, unpack, weights};
+use crate::iq4_levels::{GROUP, TABLE, code, pack, read_codes, scale, unpack, weights, write_codes};
 use crate::numbers::{half_bits, half_value};
 use crate::search::{TINY, extreme, sum_of_squares};
 
@@ -52,6 +54,30 @@ impl Encoding for Iq4Nl {
 
     fn validate(&self, source: &[u8]) -> Result<()> {
         validate_scales::<BYTES>(self, source, &[0])
+    }
+
+    fn grid(&self) -> Option<&dyn Grid> {
+        Some(self)
+    }
+}
+
+impl Grid for Iq4Nl {
+    fn shape(&self) -> GridShape {
+        GridShape { group: GROUP, scale: Steps::Factor, offset: None, levels: Levels::Table(&TABLE) }
+    }
+
+    fn nearest_factor(&self, value: f32) -> f32 {
+        nearest_half(value)
+    }
+
+    fn unpack(&self, block: &[u8], parts: &mut Parts) {
+        parts.factors[0] = read_half(block, 0);
+        read_codes(&block[2..], &mut parts.codes);
+    }
+
+    fn pack(&self, parts: &Parts, block: &mut [u8]) {
+        write_half(block, 0, parts.factors[0]);
+        write_codes(&parts.codes, &mut block[2..]);
     }
 }
 

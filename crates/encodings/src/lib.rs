@@ -16,6 +16,7 @@ mod affine;
 mod blocks;
 mod codebooks;
 mod floats;
+mod grid;
 mod integers;
 mod iq1_m;
 mod iq1_s;

@@ -8,10 +8,12 @@
 //! A weight is `2^(exponent - 127) * value[code]`.
 //! Spec: OCP Microscaling Formats (MX) 1.0; `block_mxfp4` of ggml.
 
-use gravure_core::{Encoding, Importance, Layout, Result};
+use gravure_core::contracts::{GridShape, Levels, Parts, Steps};
+use gravure_core::{Encoding, Grid, Importance, Layout, Result};
 
 use crate::blocks::{decode_blocks, encode_blocks, validate_blocks};
 use crate::codebooks::fp4;
+use crate::grid::bytes_of;
 use crate::search::extreme;
 
 /// The encoding.
@@ -51,6 +53,49 @@ impl Encoding for Mxfp4 {
     fn validate(&self, source: &[u8]) -> Result<()> {
         validate_blocks::<BYTES>(self, source, |block| block[0] != u8::MAX)
     }
+
+    fn grid(&self) -> Option<&dyn Grid> {
+        Some(self)
+    }
+}
+
+impl Grid for Mxfp4 {
+    fn shape(&self) -> GridShape {
+        GridShape { group: ELEMENTS, scale: Steps::Factor, offset: None, levels: Levels::Table(&TABLE) }
+    }
+
+    fn nearest_factor(&self, value: f32) -> f32 {
+        half_of_power(exponent_of_half(value))
+    }
+
+    fn unpack(&self, block: &[u8], parts: &mut Parts) {
+        parts.factors[0] = half_of_power(block[0]);
+        for (i, code) in parts.codes.iter_mut().enumerate() {
+            *code = u16::from(block[1 + i % 16] >> (4 * (i / 16)) & 15);
+        }
+    }
+
+    fn pack(&self, parts: &Parts, block: &mut [u8]) {
+        block[0] = exponent_of_half(parts.factors[0]);
+        let codes: [u8; ELEMENTS] = bytes_of(&parts.codes);
+        fp4::pack(&codes, &mut block[1..]);
+    }
+}
+
+/// The levels as floats.
+static TABLE: [f32; 16] = {
+    let mut out = [0.0; 16];
+    let mut i = 0;
+    while i < 16 {
+        out[i] = fp4::DOUBLED[i] as f32;
+        i += 1;
+    }
+    out
+};
+
+/// The exponent whose [`half_of_power`] is nearest to `value` by ratio; 0 where that is not positive.
+fn exponent_of_half(value: f32) -> u8 {
+    if value.is_nan() || value <= 0.0 { 0 } else { (value.log2().round() + 128.0).clamp(0.0, 254.0) as u8 }
 }
 
 /// `2^(exponent - 128)`: half of the scale, for the doubled values of the codebook.

@@ -9,9 +9,11 @@
 //!
 //! Spec: `block_q2_K` in ggml-common.h.
 
-use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
+use gravure_core::contracts::{GridShape, Levels, Parts};
+use gravure_core::{Encoding, Grid, Importance, ImportanceUse, Layout, Result};
 
 use crate::blocks::{decode_blocks, validate_scales};
+use crate::grid::{bytes_of, depths, multiples, nearest_half, read_half, set_codes, write_half};
 use crate::lanes::batch::encode_batches;
 use crate::lanes::q2_k::Q2KLanes;
 use crate::numbers::{half_bits, half_value};
@@ -68,6 +70,38 @@ impl Encoding for Q2K {
 
     fn validate(&self, source: &[u8]) -> Result<()> {
         validate_scales::<B>(self, source, &[80, 82])
+    }
+
+    fn grid(&self) -> Option<&dyn Grid> {
+        Some(self)
+    }
+}
+
+impl Grid for Q2K {
+    fn shape(&self) -> GridShape {
+        GridShape { group: 16, scale: multiples(0, 15), offset: Some(depths(15)), levels: Levels::Even { lowest: 0, count: 4 } }
+    }
+
+    fn nearest_factor(&self, value: f32) -> f32 {
+        nearest_half(value)
+    }
+
+    fn unpack(&self, block: &[u8], parts: &mut Parts) {
+        parts.factors = [read_half(block, 80), read_half(block, 82)];
+        for j in 0..16 {
+            parts.scales[j] = i32::from(block[j] & 15);
+            parts.offsets[j] = i32::from(block[j] >> 4);
+        }
+        set_codes(&mut parts.codes, &unpack_two_bits(&block[16..80]));
+    }
+
+    fn pack(&self, parts: &Parts, block: &mut [u8]) {
+        for j in 0..16 {
+            block[j] = parts.scales[j] as u8 | (parts.offsets[j] as u8) << 4;
+        }
+        pack_two_bits(&bytes_of(&parts.codes), &mut block[16..80]);
+        write_half(block, 80, parts.factors[0]);
+        write_half(block, 82, parts.factors[1]);
     }
 }
 

@@ -10,9 +10,11 @@
 //!
 //! Spec: `block_q3_K` in ggml-common.h.
 
-use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
+use gravure_core::contracts::{GridShape, Levels, Parts};
+use gravure_core::{Encoding, Grid, Importance, ImportanceUse, Layout, Result};
 
 use crate::blocks::{decode_blocks, validate_scales};
+use crate::grid::{bytes_of, multiples, nearest_half, read_half, set_codes, write_half};
 use crate::lanes::batch::encode_batches;
 use crate::lanes::q3_k::Q3KLanes;
 use crate::numbers::{half_bits, half_value};
@@ -66,6 +68,34 @@ impl Encoding for Q3K {
     fn validate(&self, source: &[u8]) -> Result<()> {
         validate_scales::<B>(self, source, &[108])
     }
+
+    fn grid(&self) -> Option<&dyn Grid> {
+        Some(self)
+    }
+}
+
+impl Grid for Q3K {
+    fn shape(&self) -> GridShape {
+        GridShape { group: 16, scale: multiples(-32, 31), offset: None, levels: Levels::Even { lowest: -4, count: 8 } }
+    }
+
+    fn nearest_factor(&self, value: f32) -> f32 {
+        nearest_half(value)
+    }
+
+    fn unpack(&self, block: &[u8], parts: &mut Parts) {
+        parts.factors[0] = read_half(block, 108);
+        for (scale, code) in parts.scales.iter_mut().zip(unpack_scales(&block[96..108])) {
+            *scale = i32::from(code) - 32;
+        }
+        set_codes(&mut parts.codes, &unpack_codes(block));
+    }
+
+    fn pack(&self, parts: &Parts, block: &mut [u8]) {
+        block[96..108].copy_from_slice(&pack_scales(&std::array::from_fn(|j| (parts.scales[j] + 32) as u8)));
+        write_half(block, 108, parts.factors[0]);
+        pack_codes(&bytes_of(&parts.codes), block);
+    }
 }
 
 /// Encodes one block.
@@ -107,13 +137,29 @@ pub(crate) fn finish(x: &[f32; N], quantized: (f32, [u8; 16]), found: impl Fn(us
         let scale = d * (i32::from(scale_codes[j]) - 32) as f32;
         groups_mut(&mut codes)[j] = round_symmetric(group, scale, 4, |x| found(j, x));
     }
+    pack_codes(&codes, y);
+}
+
+/// Writes the codes of a block.
+#[inline(always)]
+fn pack_codes(codes: &[u8; N], y: &mut [u8]) {
     y[..32].fill(0);
-    for (k, run) in groups::<_, 32>(&codes).iter().enumerate() {
+    for (k, run) in groups::<_, 32>(codes).iter().enumerate() {
         for i in 0..32 {
             y[i] |= (run[i] >> 2) << k;
         }
     }
     pack_two_bits(&codes.map(|c| c & 3), &mut y[32..96]);
+}
+
+/// The inverse of [`pack_codes`].
+#[inline(always)]
+fn unpack_codes(x: &[u8]) -> [u8; N] {
+    let mut codes = unpack_two_bits(&x[32..96]);
+    for (at, code) in codes.iter_mut().enumerate() {
+        *code |= (x[at % 32] >> (at / 32) & 1) << 2;
+    }
+    codes
 }
 
 /// Six-bit codes with the scale of largest magnitude on 0; all 0 where there is none.

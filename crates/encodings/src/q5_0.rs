@@ -8,9 +8,11 @@
 //!
 //! Spec: `block_q5_0` in ggml-common.h.
 
-use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
+use gravure_core::contracts::{GridShape, Levels, Parts, Steps};
+use gravure_core::{Encoding, Grid, Importance, ImportanceUse, Layout, Result};
 
 use crate::blocks::validate_scales;
+use crate::grid::{bytes_of, nearest_half, read_half, set_codes, write_half};
 use crate::lanes::small::{SmallSearch, encode_weighted};
 use crate::numbers::{computed_half_bits, floor_positive, half_value};
 use crate::small_blocks::{fifth_bits, pack_nibbles, signed_extreme, unpack_fives};
@@ -58,6 +60,33 @@ impl Encoding for Q5_0 {
 
     fn validate(&self, source: &[u8]) -> Result<()> {
         validate_scales::<B>(self, source, &[0])
+    }
+
+    fn grid(&self) -> Option<&dyn Grid> {
+        Some(self)
+    }
+}
+
+impl Grid for Q5_0 {
+    fn shape(&self) -> GridShape {
+        GridShape { group: N, scale: Steps::Factor, offset: None, levels: Levels::Even { lowest: -16, count: 32 } }
+    }
+
+    fn nearest_factor(&self, value: f32) -> f32 {
+        nearest_half(value)
+    }
+
+    fn unpack(&self, block: &[u8], parts: &mut Parts) {
+        parts.factors[0] = read_half(block, 0);
+        let codes = unpack_fives(&block[6..], u32::from_le_bytes([block[2], block[3], block[4], block[5]]));
+        set_codes(&mut parts.codes, &codes.map(|c| c as u8));
+    }
+
+    fn pack(&self, parts: &Parts, block: &mut [u8]) {
+        let codes = bytes_of(&parts.codes);
+        write_half(block, 0, parts.factors[0]);
+        block[2..6].copy_from_slice(&fifth_bits(&codes).to_le_bytes());
+        pack_nibbles(&codes, &mut block[6..]);
     }
 }
 

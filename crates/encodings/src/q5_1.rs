@@ -8,9 +8,11 @@
 //!
 //! Spec: `block_q5_1` in ggml-common.h.
 
-use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
+use gravure_core::contracts::{GridShape, Levels, Parts, Steps};
+use gravure_core::{Encoding, Grid, Importance, ImportanceUse, Layout, Result};
 
 use crate::blocks::validate_scales;
+use crate::grid::{bytes_of, nearest_half, read_half, set_codes, write_half};
 use crate::lanes::small::{SmallSearch, encode_weighted};
 use crate::numbers::{floor_positive, half_bits, half_value};
 use crate::search::{AffineSearch, Penalty};
@@ -60,6 +62,34 @@ impl Encoding for Q5_1 {
 
     fn validate(&self, source: &[u8]) -> Result<()> {
         validate_scales::<B>(self, source, &[0, 2])
+    }
+
+    fn grid(&self) -> Option<&dyn Grid> {
+        Some(self)
+    }
+}
+
+impl Grid for Q5_1 {
+    fn shape(&self) -> GridShape {
+        GridShape { group: N, scale: Steps::Factor, offset: Some(Steps::Factor), levels: Levels::Even { lowest: 0, count: 32 } }
+    }
+
+    fn nearest_factor(&self, value: f32) -> f32 {
+        nearest_half(value)
+    }
+
+    fn unpack(&self, block: &[u8], parts: &mut Parts) {
+        parts.factors = [read_half(block, 0), read_half(block, 2)];
+        let codes = unpack_fives(&block[8..], u32::from_le_bytes([block[4], block[5], block[6], block[7]]));
+        set_codes(&mut parts.codes, &codes.map(|c| c as u8));
+    }
+
+    fn pack(&self, parts: &Parts, block: &mut [u8]) {
+        let codes = bytes_of(&parts.codes);
+        write_half(block, 0, parts.factors[0]);
+        write_half(block, 2, parts.factors[1]);
+        block[4..8].copy_from_slice(&fifth_bits(&codes).to_le_bytes());
+        pack_nibbles(&codes, &mut block[8..]);
     }
 }
 

@@ -10,13 +10,15 @@
 //!
 //! Spec: `block_q5_K` in ggml-common.h.
 
-use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
+use gravure_core::contracts::{GridShape, Levels, Parts};
+use gravure_core::{Encoding, Grid, Importance, ImportanceUse, Layout, Result};
 
 use crate::blocks::{decode_blocks, validate_scales};
+use crate::grid::{bytes_of, depths, multiples, nearest_half, read_half};
 use crate::lanes::affine32::Affine32Lanes;
 use crate::lanes::batch::encode_batches;
-use crate::numbers::half_value;
-use crate::super_blocks::{Affine32, N, groups, unpack_six_bits};
+use crate::numbers::{half_bits, half_value};
+use crate::super_blocks::{Affine32, N, groups, pack_six_bits, unpack_six_bits};
 
 /// Bytes of a block.
 pub(crate) const B: usize = 176;
@@ -74,6 +76,47 @@ impl Encoding for Q5K {
 
     fn validate(&self, source: &[u8]) -> Result<()> {
         validate_scales::<B>(self, source, &[0, 2])
+    }
+
+    fn grid(&self) -> Option<&dyn Grid> {
+        Some(self)
+    }
+}
+
+impl Grid for Q5K {
+    fn shape(&self) -> GridShape {
+        GridShape { group: 32, scale: multiples(0, 63), offset: Some(depths(63)), levels: Levels::Even { lowest: 0, count: 32 } }
+    }
+
+    fn nearest_factor(&self, value: f32) -> f32 {
+        nearest_half(value)
+    }
+
+    fn unpack(&self, block: &[u8], parts: &mut Parts) {
+        let (scales, minima) = unpack_six_bits(&std::array::from_fn(|i| block[4 + i]));
+        parts.factors = [read_half(block, 0), read_half(block, 2)];
+        parts.scales.copy_from_slice(&scales.map(i32::from));
+        parts.offsets.copy_from_slice(&minima.map(i32::from));
+        for (h, (pair, bytes)) in parts.codes.as_chunks_mut::<64>().0.iter_mut().zip(block[48..].as_chunks::<32>().0).enumerate() {
+            for i in 0..32 {
+                let fifth = block[16 + i] >> (2 * h);
+                pair[i] = u16::from(bytes[i] & 15 | (fifth & 1) << 4);
+                pair[i + 32] = u16::from(bytes[i] >> 4 | (fifth >> 1 & 1) << 4);
+            }
+        }
+    }
+
+    fn pack(&self, parts: &Parts, block: &mut [u8]) {
+        let bytes = |values: &[i32]| std::array::from_fn(|j| values[j] as u8);
+        let parts = Affine32 {
+            d: half_bits(parts.factors[0]),
+            m: half_bits(parts.factors[1]),
+            scales: pack_six_bits(&bytes(&parts.scales), &bytes(&parts.offsets)),
+            codes: bytes_of(&parts.codes),
+        };
+        if let Some(block) = block.first_chunk_mut() {
+            pack(&parts, block);
+        }
     }
 }
 

@@ -10,9 +10,11 @@
 //!
 //! Spec: `block_q6_K` in ggml-common.h.
 
-use gravure_core::{Encoding, Importance, ImportanceUse, Layout, Result};
+use gravure_core::contracts::{GridShape, Levels, Parts};
+use gravure_core::{Encoding, Grid, Importance, ImportanceUse, Layout, Result};
 
 use crate::blocks::{decode_blocks, validate_scales};
+use crate::grid::{bytes_of, multiples, nearest_half, read_half, set_codes, write_half};
 use crate::lanes::batch::encode_batches;
 use crate::lanes::q6_k::Q6KLanes;
 use crate::numbers::{half_bits, half_value};
@@ -50,13 +52,7 @@ impl Encoding for Q6K {
     fn decode(&self, source: &[u8], out: &mut [f32]) -> Result<()> {
         decode_blocks(self, source, out, |x: &[u8; B], y: &mut [f32; N]| {
             let d = half_value(u16::from_le_bytes([x[208], x[209]]));
-            let mut codes = unpack_two_bits(&x[128..192]);
-            for (half, bytes) in groups_mut::<_, 128>(&mut codes).iter_mut().zip(x[..128].as_chunks::<64>().0) {
-                for i in 0..64 {
-                    half[i] = half[i] << 4 | bytes[i] & 15;
-                    half[i + 64] = half[i + 64] << 4 | bytes[i] >> 4;
-                }
-            }
+            let codes = unpack_codes(x);
             for (j, group) in groups_mut::<_, 16>(y).iter_mut().enumerate() {
                 let scale = d * f32::from(x[192 + j] as i8);
                 for i in 0..16 {
@@ -68,6 +64,36 @@ impl Encoding for Q6K {
 
     fn validate(&self, source: &[u8]) -> Result<()> {
         validate_scales::<B>(self, source, &[208])
+    }
+
+    fn grid(&self) -> Option<&dyn Grid> {
+        Some(self)
+    }
+}
+
+impl Grid for Q6K {
+    fn shape(&self) -> GridShape {
+        GridShape { group: 16, scale: multiples(-128, 127), offset: None, levels: Levels::Even { lowest: -32, count: 64 } }
+    }
+
+    fn nearest_factor(&self, value: f32) -> f32 {
+        nearest_half(value)
+    }
+
+    fn unpack(&self, block: &[u8], parts: &mut Parts) {
+        parts.factors[0] = read_half(block, 208);
+        for (scale, byte) in parts.scales.iter_mut().zip(&block[192..208]) {
+            *scale = i32::from(*byte as i8);
+        }
+        set_codes(&mut parts.codes, &unpack_codes(block));
+    }
+
+    fn pack(&self, parts: &Parts, block: &mut [u8]) {
+        pack_codes(&bytes_of(&parts.codes), block);
+        for (scale, byte) in parts.scales.iter().zip(&mut block[192..208]) {
+            *byte = *scale as i8 as u8;
+        }
+        write_half(block, 208, parts.factors[0]);
     }
 }
 
@@ -102,10 +128,29 @@ pub(crate) fn finish(x: &[f32; N], scales: &[f32; 16], found: impl Fn(usize, &[f
         y[192 + j] = scale_codes[j] as u8;
     }
     y[208..].copy_from_slice(&d.to_le_bytes());
-    for (half, bytes) in groups::<_, 128>(&codes).iter().zip(y[..128].as_chunks_mut::<64>().0) {
+    pack_codes(&codes, y);
+}
+
+/// Writes the codes of a block.
+#[inline(always)]
+fn pack_codes(codes: &[u8; N], y: &mut [u8]) {
+    for (half, bytes) in groups::<_, 128>(codes).iter().zip(y[..128].as_chunks_mut::<64>().0) {
         for i in 0..64 {
             bytes[i] = half[i] & 15 | half[i + 64] << 4;
         }
     }
     pack_two_bits(&codes.map(|c| c >> 4), &mut y[128..192]);
+}
+
+/// The inverse of [`pack_codes`].
+#[inline(always)]
+fn unpack_codes(x: &[u8]) -> [u8; N] {
+    let mut codes = unpack_two_bits(&x[128..192]);
+    for (half, bytes) in groups_mut::<_, 128>(&mut codes).iter_mut().zip(x[..128].as_chunks::<64>().0) {
+        for i in 0..64 {
+            half[i] = half[i] << 4 | bytes[i] & 15;
+            half[i + 64] = half[i + 64] << 4 | bytes[i] >> 4;
+        }
+    }
+    codes
 }

@@ -8,9 +8,11 @@
 //!
 //! Spec: `block_q8_0` in ggml-common.h.
 
-use gravure_core::{Encoding, Importance, Layout, Result};
+use gravure_core::contracts::{GridShape, Levels, Parts, Steps};
+use gravure_core::{Encoding, Grid, Importance, Layout, Result};
 
 use crate::blocks::validate_scales;
+use crate::grid::{nearest_half, read_half, write_half};
 use crate::numbers::{half_bits, half_value, round_half_away};
 use crate::small_blocks::magnitude;
 use crate::vectorized::{self, DecodeBlock, EncodeBlock};
@@ -47,6 +49,34 @@ impl Encoding for Q8_0 {
 
     fn validate(&self, source: &[u8]) -> Result<()> {
         validate_scales::<B>(self, source, &[0])
+    }
+
+    fn grid(&self) -> Option<&dyn Grid> {
+        Some(self)
+    }
+}
+
+impl Grid for Q8_0 {
+    fn shape(&self) -> GridShape {
+        GridShape { group: N, scale: Steps::Factor, offset: None, levels: Levels::Even { lowest: -128, count: 256 } }
+    }
+
+    fn nearest_factor(&self, value: f32) -> f32 {
+        nearest_half(value)
+    }
+
+    fn unpack(&self, block: &[u8], parts: &mut Parts) {
+        parts.factors[0] = read_half(block, 0);
+        for (code, byte) in parts.codes.iter_mut().zip(&block[2..]) {
+            *code = u16::from(byte ^ 128);
+        }
+    }
+
+    fn pack(&self, parts: &Parts, block: &mut [u8]) {
+        write_half(block, 0, parts.factors[0]);
+        for (code, byte) in parts.codes.iter().zip(&mut block[2..]) {
+            *byte = *code as u8 ^ 128;
+        }
     }
 }
 

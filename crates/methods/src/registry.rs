@@ -2,10 +2,10 @@
 
 use gravure_core::Method;
 
-use crate::Rtn;
+use crate::{Descent, Gptq, Rtn};
 
 /// All methods.
-pub static METHODS: &[&dyn Method] = &[&Rtn];
+pub static METHODS: &[&dyn Method] = &[&Rtn, &Gptq, &Descent];
 
 #[cfg(test)]
 mod tests {

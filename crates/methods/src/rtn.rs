@@ -4,7 +4,9 @@
 //! whose error is weighted by the importance of the columns where there is one. Blocks do not see each
 //! other.
 
-use gravure_core::{Encoding, Importance, Method, Result};
+use std::borrow::Cow;
+
+use gravure_core::{Encoding, Inputs, Method, Result, Rounder};
 
 /// The encoding's own reference search.
 #[derive(Debug, Clone, Copy, Default)]
@@ -19,7 +21,21 @@ impl Method for Rtn {
         "round to nearest by the encoding's own search, weighted by importance where there is some"
     }
 
-    fn encode(&self, target: &dyn Encoding, rows: &[f32], row_length: usize, importance: Importance<'_>, out: &mut [u8]) -> Result<()> {
-        target.encode(rows, row_length, importance, out)
+    fn prepare<'a>(&self, target: &'a dyn Encoding, row_length: usize, inputs: Inputs<'a>) -> Result<Box<dyn Rounder + 'a>> {
+        Ok(Box::new(Search { encoding: target, row_length, importance: inputs.importance.map(Cow::Borrowed) }))
+    }
+}
+
+/// The search of an encoding.
+#[derive(Debug)]
+pub(crate) struct Search<'a> {
+    pub(crate) encoding: &'a dyn Encoding,
+    pub(crate) row_length: usize,
+    pub(crate) importance: Option<Cow<'a, [f32]>>,
+}
+
+impl Rounder for Search<'_> {
+    fn encode(&self, rows: &[f32], out: &mut [u8]) -> Result<()> {
+        self.encoding.encode(rows, self.row_length, self.importance.as_deref(), out)
     }
 }

@@ -1,6 +1,6 @@
 //! How the bits of one block are stored.
 
-use crate::{Error, Result};
+use crate::{Error, Grid, Result};
 
 /// How an encoding lays out a row of weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +71,11 @@ pub trait Encoding: Send + Sync + std::fmt::Debug {
     /// Checks encoded bytes for values that no encoder writes (NaN or infinite scales).
     fn validate(&self, _source: &[u8]) -> Result<()> {
         Ok(())
+    }
+
+    /// The values that a block can hold, where methods may choose codes and scales themselves.
+    fn grid(&self) -> Option<&dyn Grid> {
+        None
     }
 
     /// Bits per weight, scales included.

@@ -3,6 +3,7 @@
 mod architecture;
 mod encoding;
 mod format;
+mod grid;
 mod method;
 mod plane_encoding;
 mod policy;
@@ -11,7 +12,8 @@ mod runtime;
 pub use architecture::{Architecture, POOLING_KEY};
 pub use encoding::{Encoding, Importance, ImportanceUse, Layout};
 pub use format::{Confidence, Format, ReadRequest, WriteRequest};
-pub use method::Method;
+pub use grid::{Grid, GridShape, Levels, Parts, Signs, Steps};
+pub use method::{Inputs, Method, Needs, Rounder};
 pub use plane_encoding::{PlaneAxis, PlaneEncoding, PlaneLayout, PlaneParameters, PlaneRole};
 pub use policy::Policy;
 pub use runtime::{

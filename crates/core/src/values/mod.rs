@@ -2,6 +2,7 @@
 
 mod artifact;
 mod graph;
+mod hessian;
 mod hyperparameters;
 mod importance;
 mod metadata;
@@ -16,6 +17,7 @@ mod tensor_map;
 
 pub use artifact::{Artifact, ArtifactFile};
 pub use graph::{Attribute, Edge, Graph, Node, Origin};
+pub use hessian::Hessian;
 pub use hyperparameters::{HyperKey, Hyperparameters};
 pub use importance::{ImportanceEntry, ImportanceMatrix};
 pub use metadata::{Metadata, Value, ValueType};

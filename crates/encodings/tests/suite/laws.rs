@@ -10,6 +10,7 @@ use gravure_encodings::ENCODINGS;
 const SHARED: &[&str] = &[
     "blocks",
     "codebooks",
+    "grid",
     "iq1_search",
     "iq4_levels",
     "iq_blocks",

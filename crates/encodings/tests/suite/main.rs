@@ -3,6 +3,7 @@
 
 mod every_isa;
 mod golden;
+mod grids;
 mod inputs;
 mod laws;
 mod properties;
