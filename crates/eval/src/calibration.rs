@@ -82,7 +82,7 @@ impl Taps for Collector {
 pub fn calibrate(
     windows: &Windows<'_>,
     decoder: &dyn Decoder,
-    collector: &mut Collector,
+    collector: &mut dyn Taps,
     progress: &mut dyn FnMut(usize) -> Result<()>,
 ) -> Result<()> {
     for index in 0..windows.count() {
@@ -90,7 +90,7 @@ pub fn calibrate(
         let sequence = Opened::new(decoder)?;
         // The logits of the last position keep the last layer whole.
         let chunks = [Chunk { sequence: sequence.id(), tokens: &tokens, phase: Phase::Prefill, wanted: Wanted::From(0) }];
-        let step = Step { chunks: &chunks, taps: Some(collector), cancelled: &|| false };
+        let step = Step { chunks: &chunks, taps: Some(&mut *collector), cancelled: &|| false };
         decoder.step(step, &mut |_| Ok(()))?;
         progress(index + 1)?;
     }

@@ -8,6 +8,7 @@ pub mod bandwidth;
 pub mod calibration;
 pub mod energy;
 pub mod memory;
+pub mod moments;
 pub mod quality;
 pub mod speed;
 pub mod statistics;
@@ -17,6 +18,7 @@ mod opened;
 mod rows;
 
 pub use calibration::{Collector, calibrate};
+pub use moments::Moments;
 pub use quality::{Quality, QualityRequest, Subject, quality};
 pub use speed::{Speed, SpeedRequest, speed};
 pub use statistics::{Measurement, Spread};

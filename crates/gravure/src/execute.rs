@@ -7,12 +7,13 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use gravure_base::{Error, Result};
-use gravure_core::{ChunkStream, Encoding, Method, Tensor};
+use gravure_core::{ChunkStream, Encoding, Inputs, Method, Needs, Rounder, Tensor};
 
 use crate::Observer;
+use crate::hessians::{Hessians, text_missing};
 
 /// Weights in a chunk, unless one row is longer.
 const CHUNK_WEIGHTS: u64 = 128 << 10;
@@ -45,16 +46,32 @@ impl Job {
         wanted.min((CHUNK_BYTES / row_bytes).max(1)).max(1)
     }
 
-    /// The importance of the matrix that `row` belongs to, and the first row behind that matrix.
-    fn importance_at(&self, row: u64) -> (Option<&[f32]>, u64) {
+    /// The matrix (expert) that `row` belongs to, and the first row behind it.
+    fn matrix_at(&self, row: u64) -> (u64, u64) {
         let rows = self.source.shape.rows();
-        let Some(all) = &self.importance else { return (None, rows) };
-        let columns = self.source.shape.row_length() as usize;
-        let matrices = (all.len() / columns.max(1)).max(1) as u64;
+        let columns = self.source.shape.row_length().max(1);
+        let matrices = self.importance.as_ref().map_or(1, |all| (all.len() as u64 / columns).max(1));
         let rows_each = (rows / matrices).max(1);
         let matrix = (row / rows_each).min(matrices - 1);
-        let start = matrix as usize * columns;
-        (Some(&all[start..start + columns]), if matrix + 1 == matrices { rows } else { (matrix + 1) * rows_each })
+        (matrix, if matrix + 1 == matrices { rows } else { (matrix + 1) * rows_each })
+    }
+
+    /// Prepares the rounding of one matrix's rows.
+    fn rounder(&self, method: &dyn Method, matrix: u64, hessians: Option<&Hessians<'_>>) -> Result<Arc<dyn Rounder>> {
+        let columns = self.source.shape.row_length() as usize;
+        let importance = self.importance.as_ref().map(|all| &all[matrix as usize * columns..][..columns]);
+        let hessian = match method.needs() {
+            Needs::Nothing => None,
+            Needs::Hessian => {
+                let hessians = hessians.ok_or_else(text_missing)?;
+                let found = self.source.id.map(|id| hessians.get(&id)).transpose()?.flatten();
+                Some(found.ok_or_else(|| {
+                    Error::request(format!("no input of this tensor is known, which the method {} needs", method.id()))
+                        .help("choose another method for it in the plan")
+                })?)
+            }
+        };
+        method.prepare(self.target, columns, Inputs { importance, hessian: hessian.as_deref() }).map(Arc::from)
     }
 
     /// Whether weights share a scale: one that is not a number then spoils its neighbours, or vanishes.
@@ -62,7 +79,7 @@ impl Job {
         self.target.layout().block_elements > 1
     }
 
-    fn encode(&self, rows: Range<u64>, buffers: &mut Buffers) -> Result<Vec<u8>> {
+    fn encode(&self, rows: Range<u64>, buffers: &mut Buffers, rounders: &Rounders, hessians: Option<&Hessians<'_>>) -> Result<Vec<u8>> {
         let mut out = Vec::new();
         let Some(method) = self.method else {
             self.source.data.read_rows(rows, &mut out)?;
@@ -80,13 +97,15 @@ impl Job {
         out.resize((rows.end - rows.start) as usize * row_bytes, 0);
         let mut at = rows.start;
         while at < rows.end {
-            let (importance, matrix_end) = self.importance_at(at);
+            let (matrix, matrix_end) = self.matrix_at(at);
             let end = matrix_end.min(rows.end);
+            let rounder = rounders.get(matrix, || self.rounder(method, matrix, hessians))?;
             let span = (at - rows.start) as usize..(end - rows.start) as usize;
             let weights = &buffers.weights[span.start * columns as usize..span.end * columns as usize];
-            method.encode(self.target, weights, columns as usize, importance, &mut out[span.start * row_bytes..span.end * row_bytes])?;
+            rounder.encode(weights, &mut out[span.start * row_bytes..span.end * row_bytes])?;
             at = end;
         }
+        rounders.done(rows.end - rows.start, self.source.shape.rows());
         Ok(out)
     }
 }
@@ -101,6 +120,31 @@ fn check_finite(weights: &[f32]) -> Result<()> {
     let (at, weight) = weights.iter().enumerate().find(|(_, w)| !w.is_finite()).unwrap_or((0, &f32::NAN));
     Err(Error::input(format!("a weight is {weight} (the {at}th of its chunk), which no quantization can hold"))
         .help("the model is damaged: a deep scan lists the tensors concerned"))
+}
+
+/// What the rows of one tensor share while they are encoded.
+#[derive(Default)]
+struct Rounders(Mutex<(BTreeMap<u64, Arc<dyn Rounder>>, u64)>);
+
+impl Rounders {
+    fn get(&self, matrix: u64, make: impl FnOnce() -> Result<Arc<dyn Rounder>>) -> Result<Arc<dyn Rounder>> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(rounder) = state.0.get(&matrix) {
+            return Ok(Arc::clone(rounder));
+        }
+        let rounder = make()?;
+        state.0.insert(matrix, Arc::clone(&rounder));
+        Ok(rounder)
+    }
+
+    /// Forgets everything once all rows are done.
+    fn done(&self, rows: u64, all: u64) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.1 += rows;
+        if state.1 >= all {
+            *state = Default::default();
+        }
+    }
 }
 
 #[derive(Default)]
@@ -121,6 +165,8 @@ pub(crate) struct Executor<'a> {
     pub(crate) jobs: &'a [Job],
     pub(crate) threads: usize,
     pub(crate) observer: &'a dyn Observer,
+    /// Second moments, for methods that need them.
+    pub(crate) hessians: Option<&'a Hessians<'a>>,
 }
 
 struct Shared {
@@ -159,12 +205,13 @@ impl ChunkStream for Executor<'_> {
         let chunks = self.chunks(first);
         let threads = self.threads.clamp(1, chunks.len().max(1));
         let window = window(threads);
+        let rounders: Vec<Rounders> = self.jobs.iter().map(|_| Rounders::default()).collect();
         let shared =
             Shared { finished: Mutex::default(), changed: Condvar::new(), next: AtomicUsize::new(0), stop: AtomicBool::new(false) };
         std::thread::scope(|scope| {
             let _stop = StopOnDrop(&shared);
             for _ in 0..threads {
-                scope.spawn(|| self.work(&chunks, &shared, window));
+                scope.spawn(|| self.work(&chunks, &shared, window, &rounders));
             }
             for (index, chunk) in chunks.iter().enumerate() {
                 let bytes = take(&shared, index)?;
@@ -211,7 +258,7 @@ impl Executor<'_> {
         chunks
     }
 
-    fn work(&self, chunks: &[Chunk], shared: &Shared, window: usize) {
+    fn work(&self, chunks: &[Chunk], shared: &Shared, window: usize, rounders: &[Rounders]) {
         let mut buffers = Buffers::default();
         loop {
             let index = shared.next.fetch_add(1, Ordering::Relaxed);
@@ -226,7 +273,8 @@ impl Executor<'_> {
             }
             let job = &self.jobs[chunk.job];
             // A panic in a worker is a bug of ours; it must end the run with a message, not hang the writer.
-            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job.encode(chunk.rows.clone(), &mut buffers)))
+            let encode = || job.encode(chunk.rows.clone(), &mut buffers, &rounders[chunk.job], self.hessians);
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(encode))
                 .unwrap_or_else(|_| Err(Error::bug(format!("encoding to {} panicked", job.target.id()))));
             shared.lock().ready.insert(index, result);
             shared.changed.notify_all();

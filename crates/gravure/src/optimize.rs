@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use gravure_base::{AtomicFile, Error, Result, ResultExt, Storage};
-use gravure_core::{Model, Plan, Policy, TensorId};
+use gravure_core::{Model, Needs, Plan, Policy, TensorId};
 use gravure_eval::Windows;
 use gravure_eval::calibration::{InputSums, Watched};
 use gravure_planner::uniform::Uniform;
@@ -36,9 +36,10 @@ use crate::calibrate::{CalibrateRequest, InputsByWeight, Seen, calibrate_loaded}
 use crate::certificate::{self, Certificate};
 use crate::engine::{Engine, LoadOptions, load, prepare};
 use crate::evaluate::{EvaluateRequest, Evaluation, evaluate_loaded, text_tokens};
+use crate::hessians::{CalibrationText, Hessians};
 use crate::open::{OpenRequest, open};
 use crate::output::target_format;
-use crate::quantize::quantize;
+use crate::quantize::quantize_with;
 use crate::{Observer, catalog, report, translate};
 use device::Device;
 pub use device::Predicted;
@@ -47,6 +48,7 @@ pub use gates::{AtWork, Gate, Gates};
 pub use outcome::{ChosenTensor, FixedMixture, FrontierPoint, Optimized, OriginalFacts, Stage};
 pub use request::{Budget, OptimizeRequest};
 use search::{Found, Search};
+use sensitivity::Rounding;
 use space::Space;
 pub use verdict::{Bound, Force, Unit, Verdict, failure};
 use work::{Timed, Work};
@@ -127,7 +129,11 @@ fn run(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Optimized> 
     let seen = importance(request, &original, &neutral, &work, observer)?;
     clock.stage("calibrate");
     let measured = OptimizeRequest { candidates: candidates.iter().map(|e| e.id().to_owned()).collect(), ..request.clone() };
-    let sensitivity = sensitivity::measure(&measured, &neutral, &base, &original, &seen.inputs, &work, observer)?;
+    let text = CalibrationText { data: request.calibration_data.clone(), context: request.context, windows: request.calibration_windows };
+    let hessians = Hessians::new(&original, &text, observer)?;
+    let known = (space.method.needs() == Needs::Hessian).then_some(&hessians);
+    let rounding = Rounding { inputs: &seen.inputs, hessians: known, method: space.method };
+    let sensitivity = sensitivity::measure(&measured, &neutral, &base, &original, &rounding, &work, observer)?;
     clock.stage("sensitivity");
     let search = Search::new(&space, &device, &sensitivity)?;
     let matrix = Arc::new(space::named(seen.matrix, &request.calibration_data));
@@ -138,7 +144,7 @@ fn run(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Optimized> 
     let (found, engine, evaluation) = loop {
         let found = search.plan(aim.loss)?;
         write(&plan_path, Arc::clone(&request.storage), plan_text(&found.plan)?.as_bytes())?;
-        quantize(&space.quantize(&found.plan, unsigned.clone(), Arc::clone(&matrix)), observer)?;
+        quantize_with(&space.quantize(&found.plan, unsigned.clone(), Arc::clone(&matrix)), &hessians, observer)?;
         clock.stage("quantize");
         let engine = load(&LoadOptions { positions: request.context, format: None, path: unsigned.clone(), ..source.clone() }, observer)?;
         let evaluation = evaluate(request, &engine, &original, observer)?;

@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 
 use gravure_base::{Disk, Error, Limits, Result, ResultExt, Sha256, Storage};
 use gravure_core::{
-    Artifact, Format, ImportanceMatrix, Metadata, Model, Naming, Note, Package, PackageTensor, Plan, PlanEntry, Policy, Tensor,
+    Artifact, Format, ImportanceMatrix, Metadata, Model, Naming, Needs, Note, Package, PackageTensor, Plan, PlanEntry, Policy, Tensor,
     WriteRequest,
 };
 use gravure_planner::mixtures::{MixtureRequest, importance_of};
 
+use crate::engine::{LoadOptions, load};
 use crate::execute::{Executor, Job, LONGEST_ROW};
+use crate::hessians::{CalibrationText, Hessians, linear_maps, text_missing};
 use crate::open::{OpenRequest, open};
 use crate::output::{Split, check_target, fingerprint, target_format, write_request};
 use crate::{Observer, adapter, catalog, translate};
@@ -47,6 +49,10 @@ pub struct QuantizeRequest {
     pub importance: Option<PathBuf>,
     /// An importance matrix that is in memory already; goes before the file.
     pub matrix: Option<Arc<ImportanceMatrix>>,
+    /// Method for the matrices that the plan rounds to nearest, where it can do them.
+    pub method: Option<String>,
+    /// Text for methods that need to see the inputs of matrices.
+    pub calibration: Option<CalibrationText>,
     /// How the output is cut into files.
     pub split: Split,
     /// Metadata to set in the output.
@@ -62,6 +68,18 @@ pub struct QuantizeRequest {
 }
 
 impl QuantizeRequest {
+    /// How the source is loaded to be run over a text.
+    fn source_options(&self, context: usize) -> LoadOptions {
+        LoadOptions {
+            format: self.source_format.clone(),
+            threads: self.threads,
+            positions: context,
+            lenient: self.lenient,
+            limits: self.limits,
+            ..LoadOptions::new(&self.source)
+        }
+    }
+
     /// A request with defaults.
     pub fn new(source: impl Into<PathBuf>, output: impl Into<PathBuf>, plan: PlanSource) -> Self {
         Self {
@@ -73,6 +91,8 @@ impl QuantizeRequest {
             plan,
             importance: None,
             matrix: None,
+            method: None,
+            calibration: None,
             split: Split::Single,
             overrides: Metadata::new(),
             threads: 0,
@@ -167,14 +187,32 @@ pub fn plan_quantize(request: &QuantizeRequest) -> Result<QuantizePlan> {
 /// `Request` where source and options do not fit, `Environment` where the disk is too small or fails,
 /// `Interrupted` where the observer asks to stop.
 pub fn quantize(request: &QuantizeRequest, observer: &dyn Observer) -> Result<Outcome> {
-    let start = Instant::now();
     let prepared = Prepared::new(request)?;
+    if !prepared.jobs.iter().any(|j| j.method.is_some_and(|m| m.needs() == Needs::Hessian)) {
+        return carry_out(request, &prepared, None, observer);
+    }
+    let text = request.calibration.as_ref().ok_or_else(text_missing)?;
+    let engine = load(&request.source_options(text.context), &crate::Quiet)?;
+    let hessians = Hessians::new(&engine, text, observer)?;
+    carry_out(request, &prepared, Some(&hessians), observer)
+}
+
+/// The same with second moments that somebody holds already.
+///
+/// # Errors
+/// As [`quantize`].
+pub(crate) fn quantize_with(request: &QuantizeRequest, hessians: &Hessians<'_>, observer: &dyn Observer) -> Result<Outcome> {
+    carry_out(request, &Prepared::new(request)?, Some(hessians), observer)
+}
+
+fn carry_out(request: &QuantizeRequest, prepared: &Prepared, hessians: Option<&Hessians<'_>>, observer: &dyn Observer) -> Result<Outcome> {
+    let start = Instant::now();
     let plan = prepared.describe(request)?;
     check_target(prepared.format, &prepared.model, &prepared.write, &plan.files)?;
     for note in &plan.notes {
         observer.note(&format!("{}: {}", note.subject, note.text));
     }
-    let executor = Executor { jobs: &prepared.jobs, threads: threads(request.threads), observer };
+    let executor = Executor { jobs: &prepared.jobs, threads: threads(request.threads), observer, hessians };
     observer.begin("quantize", prepared.jobs.len(), plan.source_bytes);
     let artifact = prepared.format.write(&prepared.package(request, &executor), &prepared.write);
     observer.end();
@@ -213,6 +251,9 @@ impl Prepared {
             (None, None) => None,
         };
         let mut plan = decide(request, source.naming, &neutral, importance.as_ref())?;
+        if let Some(method) = &request.method {
+            use_method(&mut plan, method, &neutral)?;
+        }
         let importance = match &request.plan {
             PlanSource::Mixture(mixture) => importance.and_then(|m| mixture.filter_importance(m)),
             _ => importance,
@@ -236,7 +277,9 @@ impl Prepared {
         let mut files = source.source.files.clone();
         files.extend(request.importance.clone());
         let seen = request.matrix.as_ref().map(|matrix| digest(matrix));
-        let decision = format!("{} {plan:?} {:?} {:?} {seen:?} {:?}", format.id(), request.overrides, request.split, request.base);
+        files.extend(request.calibration.iter().map(|text| text.data.clone()));
+        let told = (&request.overrides, request.split, seen, &request.base, &request.calibration);
+        let decision = format!("{} {plan:?} {told:?}", format.id());
         write.fingerprint = Some(fingerprint(&decision, &files));
         let (jobs, tensors) = jobs(&model, &plan, format, importance.as_ref())?;
         let tokenizer_proof = prove_tokenizer(&mut model, &source, format)?;
@@ -257,7 +300,7 @@ impl Prepared {
     }
 
     fn describe(&self, request: &QuantizeRequest) -> Result<QuantizePlan> {
-        let executor = Executor { jobs: &self.jobs, threads: threads(request.threads), observer: &crate::Quiet };
+        let executor = Executor { jobs: &self.jobs, threads: threads(request.threads), observer: &crate::Quiet, hessians: None };
         let files = self.format.layout(&self.package(request, &executor), &self.write)?;
         let output_bytes = files.iter().map(|(_, bytes)| bytes).sum::<u64>();
         let mut tensors = Vec::with_capacity(self.jobs.len());
@@ -378,6 +421,26 @@ fn check_complete(plan: &Plan, model: &Model) -> Result<()> {
             .at_item(&*tensor.name)
             .help("give it an entry; a layer may be left out as a whole, under pruned_layers")),
     }
+}
+
+/// Puts a method in the place of rounding to nearest, for the matrices that it can do: where it needs second
+/// moments, the linear maps of the model in encodings that have a grid.
+fn use_method(plan: &mut Plan, id: &str, neutral: &Model) -> Result<()> {
+    let method = catalog().method(id)?;
+    let maps = neutral.graph.as_ref().map(linear_maps).unwrap_or_default();
+    for entry in plan.tensors.iter_mut().filter(|e| e.method == "rtn") {
+        let tensor = neutral.tensor(entry.source.as_deref().unwrap_or(&entry.tensor));
+        let is_map = tensor.is_some_and(|t| t.shape.dimensions().len() == 2 && t.id.is_some_and(|id| maps.contains_key(&id)));
+        let has_grid = catalog().encoding(&entry.encoding)?.grid().is_some();
+        if method.needs() == Needs::Nothing || is_map && has_grid {
+            method.id().clone_into(&mut entry.method);
+        }
+    }
+    if plan.tensors.iter().all(|e| e.method != method.id()) && method.needs() == Needs::Hessian {
+        return Err(Error::request(format!("the method {id} has nothing to do"))
+            .help("it rounds the matrices of models that this build can run, in encodings of blocks with a grid of values"));
+    }
+    Ok(())
 }
 
 /// A tensor that is kept as converted still has its values written in the new encoding.

@@ -95,7 +95,7 @@ impl Sizing {
     fn measure(&self, plan: &Plan, format: &'static dyn Format, named: &Model, needs_importance: bool) -> Result<Sized> {
         let write = write_request(Path::new("model"), Arc::new(Disk), Split::Single, &self.source, plan);
         let (jobs, package_tensors) = jobs(named, plan, format, None)?;
-        let executor = Executor { jobs: &jobs, threads: 1, observer: &Quiet };
+        let executor = Executor { jobs: &jobs, threads: 1, observer: &Quiet, hessians: None };
         let package = Package {
             model: named,
             file_type: plan.file_type,

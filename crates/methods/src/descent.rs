@@ -27,7 +27,7 @@ impl Method for Descent {
         Needs::Hessian
     }
 
-    fn prepare<'a>(&self, target: &'a dyn Encoding, row_length: usize, inputs: Inputs<'a>) -> Result<Box<dyn Rounder + 'a>> {
+    fn prepare(&self, target: &'static dyn Encoding, row_length: usize, inputs: Inputs<'_>) -> Result<Box<dyn Rounder>> {
         prepare(target, row_length, inputs, EFFORT)
     }
 }

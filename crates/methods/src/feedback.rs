@@ -36,9 +36,9 @@ struct Within {
 
 /// Rounds the rows of one matrix.
 #[derive(Debug)]
-pub(crate) struct Feedback<'a> {
-    encoding: &'a dyn Encoding,
-    grid: &'a dyn Grid,
+pub(crate) struct Feedback {
+    encoding: &'static dyn Encoding,
+    grid: &'static dyn Grid,
     effort: Effort,
     importance: Vec<f32>,
     places: Places,
@@ -49,12 +49,7 @@ pub(crate) struct Feedback<'a> {
 }
 
 /// Prepares rounding; an encoding without a grid is left to its own search.
-pub(crate) fn prepare<'a>(
-    encoding: &'a dyn Encoding,
-    row_length: usize,
-    inputs: Inputs<'a>,
-    effort: Effort,
-) -> Result<Box<dyn Rounder + 'a>> {
+pub(crate) fn prepare(encoding: &'static dyn Encoding, row_length: usize, inputs: Inputs<'_>, effort: Effort) -> Result<Box<dyn Rounder>> {
     let hessian = inputs.hessian.ok_or_else(|| {
         Error::request("this method needs the second moments of the inputs").help("give a calibration text with --calibration-data")
     })?;
@@ -63,13 +58,13 @@ pub(crate) fn prepare<'a>(
     }
     encoding.row_bytes(row_length as u64)?;
     let Some(grid) = encoding.grid() else {
-        return Ok(Box::new(crate::rtn::Search { encoding, row_length, importance: Some(hessian.diagonal().into()) }));
+        return Ok(Box::new(crate::rtn::Search { encoding, row_length, importance: Some(hessian.diagonal()) }));
     };
     Ok(Box::new(Feedback::new(encoding, grid, hessian, effort)?))
 }
 
-impl<'a> Feedback<'a> {
-    fn new(encoding: &'a dyn Encoding, grid: &'a dyn Grid, hessian: &Hessian, effort: Effort) -> Result<Self> {
+impl Feedback {
+    fn new(encoding: &'static dyn Encoding, grid: &'static dyn Grid, hessian: &Hessian, effort: Effort) -> Result<Self> {
         let shape = grid.shape();
         let importance = hessian.diagonal();
         let places = places(&shape, &importance);
@@ -107,7 +102,7 @@ fn within(hessian: &[f32], columns: usize, start: usize, size: usize) -> Result<
     Ok(Within { factor })
 }
 
-impl Rounder for Feedback<'_> {
+impl Rounder for Feedback {
     fn encode(&self, rows: &[f32], out: &mut [u8]) -> Result<()> {
         let columns = self.places.columns.len();
         self.encoding.encode(rows, columns, Some(&self.importance), out)?;
@@ -122,12 +117,12 @@ impl Rounder for Feedback<'_> {
     }
 }
 
-struct Run<'a, 'b> {
-    work: &'a Feedback<'b>,
+struct Run<'a> {
+    work: &'a Feedback,
     panel: &'a mut Panel,
 }
 
-impl Kernel for Run<'_, '_> {
+impl Kernel for Run<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -193,7 +188,7 @@ fn products(matrix: &[f32], stride: usize, x: &[Lane], out: &mut [Lane]) {
 /// The target of a group before which others have been rounded: `t` with
 /// `U^T (weights - t) = ` the error that they carry into this one.
 #[inline(always)]
-fn carry(work: &Feedback<'_>, panel: &Panel, first: usize, form: &Form<'_>, target: &mut [Lane]) {
+fn carry(work: &Feedback, panel: &Panel, first: usize, form: &Form<'_>, target: &mut [Lane]) {
     let columns = panel.weights.len();
     products(&work.factor.feedback[first * columns..], columns, &panel.change[..first], target);
     for j in 0..target.len() {
@@ -211,7 +206,7 @@ fn carry(work: &Feedback<'_>, panel: &Panel, first: usize, form: &Form<'_>, targ
 
 /// The target of a group among others that are given: the weights that would leave the least error.
 #[inline(always)]
-fn pull(work: &Feedback<'_>, panel: &Panel, first: usize, form: &Form<'_>, target: &mut [Lane]) {
+fn pull(work: &Feedback, panel: &Panel, first: usize, form: &Form<'_>, target: &mut [Lane]) {
     let (columns, size) = (panel.weights.len(), target.len());
     products(&work.hessian[first * columns..], columns, &panel.change, target);
     // H (d + z) = products within the group, so z = d' with H d' = all products, less the group's own change.

@@ -23,7 +23,7 @@ impl Method for Gptq {
         Needs::Hessian
     }
 
-    fn prepare<'a>(&self, target: &'a dyn Encoding, row_length: usize, inputs: Inputs<'a>) -> Result<Box<dyn Rounder + 'a>> {
+    fn prepare(&self, target: &'static dyn Encoding, row_length: usize, inputs: Inputs<'_>) -> Result<Box<dyn Rounder>> {
         prepare(target, row_length, inputs, Effort { feedback: Reach::NONE, sweeps: 0, descent: Reach::NONE })
     }
 }

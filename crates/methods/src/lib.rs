@@ -3,6 +3,7 @@
 #![allow(clippy::needless_range_loop, reason = "loops over several arrays in step")]
 
 mod descent;
+mod error;
 mod factor;
 mod feedback;
 mod gptq;
@@ -12,5 +13,6 @@ pub mod registry;
 mod rtn;
 
 pub use descent::Descent;
+pub use error::output_errors;
 pub use gptq::Gptq;
 pub use rtn::Rtn;

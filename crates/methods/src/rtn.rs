@@ -4,8 +4,6 @@
 //! whose error is weighted by the importance of the columns where there is one. Blocks do not see each
 //! other.
 
-use std::borrow::Cow;
-
 use gravure_core::{Encoding, Inputs, Method, Result, Rounder};
 
 /// The encoding's own reference search.
@@ -21,20 +19,20 @@ impl Method for Rtn {
         "round to nearest by the encoding's own search, weighted by importance where there is some"
     }
 
-    fn prepare<'a>(&self, target: &'a dyn Encoding, row_length: usize, inputs: Inputs<'a>) -> Result<Box<dyn Rounder + 'a>> {
-        Ok(Box::new(Search { encoding: target, row_length, importance: inputs.importance.map(Cow::Borrowed) }))
+    fn prepare(&self, target: &'static dyn Encoding, row_length: usize, inputs: Inputs<'_>) -> Result<Box<dyn Rounder>> {
+        Ok(Box::new(Search { encoding: target, row_length, importance: inputs.importance.map(<[f32]>::to_vec) }))
     }
 }
 
 /// The search of an encoding.
 #[derive(Debug)]
-pub(crate) struct Search<'a> {
-    pub(crate) encoding: &'a dyn Encoding,
+pub(crate) struct Search {
+    pub(crate) encoding: &'static dyn Encoding,
     pub(crate) row_length: usize,
-    pub(crate) importance: Option<Cow<'a, [f32]>>,
+    pub(crate) importance: Option<Vec<f32>>,
 }
 
-impl Rounder for Search<'_> {
+impl Rounder for Search {
     fn encode(&self, rows: &[f32], out: &mut [u8]) -> Result<()> {
         self.encoding.encode(rows, self.row_length, self.importance.as_deref(), out)
     }

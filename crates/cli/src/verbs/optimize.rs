@@ -41,6 +41,9 @@ pub(crate) struct Args {
     /// Encodings to choose from [default: all that the format and the target's runtime hold]
     #[arg(long, value_delimiter = ',', value_name = "ENCODINGS")]
     encodings: Vec<String>,
+    /// How values are chosen: rtn, gptq, descent [default: descent up to 100 million weights, else rtn]
+    #[arg(long, value_name = "METHOD")]
+    method: Option<String>,
     /// Tokens in a window of the texts
     #[arg(long, short = 'c', value_name = "N", default_value_t = 512)]
     ctx_size: usize,
@@ -155,6 +158,7 @@ pub(crate) fn run(args: &Args, printer: &Printer) -> Result<ExitCode> {
         time_limit: args.time_limit.map(seconds).transpose()?,
         command: std::env::args().enumerate().map(|(i, a)| if i == 0 { "gravure".to_owned() } else { a }).collect(),
         candidates: args.encodings.iter().map(|e| e.to_ascii_lowercase()).collect(),
+        method: args.method.as_ref().map(|m| m.to_ascii_lowercase()),
         ..OptimizeRequest::new(args.engine.options(&args.model, printer), &args.output, &args.calibration_data, &args.eval_data)
     };
     let done = optimize(&request, &Progress::new(printer))?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use gravure::mixtures::{self, ImportanceFilter, MixtureRequest, OutputMatrix, Requantize, Spread, TensorOrder};
-use gravure::{Error, Metadata, Outcome, Plan, PlanSource, QuantizePlan, QuantizeRequest, Result, Split};
+use gravure::{CalibrationText, Error, Metadata, Outcome, Plan, PlanSource, QuantizePlan, QuantizeRequest, Result, Split};
 
 use crate::arguments;
 use crate::printer::{Level, Printer, Table, bytes};
@@ -38,6 +38,15 @@ pub(crate) struct What {
     /// Importance matrix (GGUF or legacy .dat) to weight errors with
     #[arg(long, value_name = "FILE")]
     imatrix: Option<PathBuf>,
+    /// How values are chosen: rtn, gptq, descent; without it as the plan says
+    #[arg(long, value_name = "METHOD")]
+    method: Option<String>,
+    /// Text to see the inputs of matrices on, for methods that need it
+    #[arg(long, value_name = "FILE")]
+    calibration_data: Option<PathBuf>,
+    /// Windows of 512 tokens of it, at most
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    calibration_chunks: usize,
     /// Use importance only for tensors whose name contains this; may be repeated
     #[arg(long, value_name = "NAME")]
     include_weights: Vec<String>,
@@ -93,6 +102,11 @@ impl What {
         }
         let mut request = QuantizeRequest::new(&self.source, output, self.plan_source()?);
         request.importance.clone_from(&self.imatrix);
+        request.method = self.method.as_ref().map(|m| m.to_ascii_lowercase());
+        request.calibration = self
+            .calibration_data
+            .as_ref()
+            .map(|data| CalibrationText { windows: Some(self.calibration_chunks), ..CalibrationText::new(data) });
         request.split = self.split()?;
         request.overrides = overrides;
         request.threads = printer.threads;

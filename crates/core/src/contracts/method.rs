@@ -39,7 +39,7 @@ pub trait Method: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// `Request` where the method lacks what it needs, `Input` where that does not fit the rows or holds
     /// values that are not finite.
-    fn prepare<'a>(&self, target: &'a dyn Encoding, row_length: usize, inputs: Inputs<'a>) -> Result<Box<dyn Rounder + 'a>>;
+    fn prepare(&self, target: &'static dyn Encoding, row_length: usize, inputs: Inputs<'_>) -> Result<Box<dyn Rounder>>;
 }
 
 /// Encodes rows of one matrix. Rows do not depend on each other, so that any number of threads may share

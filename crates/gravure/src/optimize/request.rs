@@ -90,6 +90,8 @@ pub struct OptimizeRequest {
     pub evaluation_windows: Option<usize>,
     /// Encodings to choose from; all that the format and the target hold and that can be written where empty.
     pub candidates: Vec<String>,
+    /// Method; the best that is affordable where there is none.
+    pub method: Option<String>,
     /// What the field expects, and whether missing it fails.
     pub gates: Gates,
     /// Stops between two measurements after this long; what was measured is kept.
@@ -116,6 +118,7 @@ impl OptimizeRequest {
             sensitivity_windows: 4,
             evaluation_windows: None,
             candidates: Vec::new(),
+            method: None,
             gates: Gates::default(),
             time_limit: None,
             command: Vec::new(),

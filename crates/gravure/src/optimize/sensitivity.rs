@@ -1,7 +1,8 @@
 //! What each tensor costs in each encoding: `divergence = constant x error`.
 //!
-//! The error is that of the tensor's output on the calibration text, `sum of dW^2 H` with `H` the mean
-//! squares of the inputs. The constant is measured: the divergence of the model in which this tensor
+//! The error is that of the tensor's output on the calibration text, `trace(dW H dW^T)` with `H` the second
+//! moments of the inputs where they are known, and their diagonal alone otherwise; the rounding is that of
+//! the method which the plan will name. The constant is measured: the divergence of the model in which this tensor
 //! alone is stored in one coarse encoding, by that encoding's error. Of models with many layers only some
 //! tensors of each role are measured, and the logarithms of the others' constants lie on the line
 //! between their neighbours.
@@ -13,28 +14,62 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use gravure_base::{Error, MemoryReader, Result, ResultExt};
 use gravure_core::contracts::Activations;
 use gravure_core::values::{CandidateError, Sensitivity, StoredTensor, TensorSensitivity};
-use gravure_core::{Encoding, Model, Plan, Tensor, TensorId};
+use gravure_core::{Encoding, Hessian, Method, Model, Needs, Plan, Rounder, Tensor, TensorId};
 use gravure_eval::calibration::InputSums;
 use gravure_eval::{QualityRequest, Windows, quality};
 
 use super::OptimizeRequest;
-use super::space::choosable;
+use super::space::{choosable, method_for};
 use super::work::Work;
 use crate::engine::{Engine, LoadOptions, prepare};
 use crate::evaluate::{first_token, subject, text_tokens, tokenizer};
+use crate::hessians::Hessians;
 use crate::{Observer, catalog};
 
 /// Weights of a tensor whose rounding errors are computed; of larger tensors evenly spaced rows.
 const SAMPLED_WEIGHTS: u64 = 1 << 21;
+/// The same times the columns, where errors take the products of all pairs of columns.
+const SAMPLED_PRODUCTS: u64 = 1 << 29;
 /// Layers whose tensors are measured.
 const MEASURED_LAYERS: u32 = 8;
 /// Bits for each weight of the coarse encoding: enough error to measure, little enough to be linear.
 const COARSE_BITS: f64 = 2.625;
 /// Models up to this many weights are measured with inputs of matrices in 32 bits.
-const EXACT_PARAMETERS: u64 = 100_000_000;
+pub(super) const EXACT_PARAMETERS: u64 = 100_000_000;
 
 /// Mean squares of the inputs of each weight.
 pub(crate) type Inputs = BTreeMap<TensorId, InputSums>;
+
+/// What is known of the inputs, and how weights are rounded.
+pub(super) struct Rounding<'a> {
+    /// Mean squares of inputs.
+    pub(super) inputs: &'a Inputs,
+    /// Second moments, where the method needs them.
+    pub(super) hessians: Option<&'a Hessians<'a>>,
+    /// For tensors and encodings that allow it.
+    pub(super) method: &'static dyn Method,
+}
+
+impl Rounding<'_> {
+    fn hessian(&self, tensor: &Tensor) -> Result<Option<Arc<Hessian>>> {
+        match (self.hessians, tensor.id) {
+            (Some(hessians), Some(id)) => hessians.get(&id),
+            _ => Ok(None),
+        }
+    }
+
+    /// The method for a tensor in an encoding.
+    fn method(&self, tensor: &Tensor, encoding: &dyn Encoding) -> Result<&'static dyn Method> {
+        let known = self.method.needs() == Needs::Nothing || self.hessian(tensor)?.is_some();
+        if known { method_for(self.method, encoding) } else { catalog().method("rtn") }
+    }
+
+    fn rounder(&self, tensor: &Tensor, encoding: &'static dyn Encoding) -> Result<Box<dyn Rounder>> {
+        let (importance, hessian) = (weights_of(tensor, self.inputs), self.hessian(tensor)?);
+        let inputs = gravure_core::Inputs { importance: Some(&importance), hessian: hessian.as_deref() };
+        self.method(tensor, encoding)?.prepare(encoding, tensor.shape.row_length() as usize, inputs)
+    }
+}
 
 /// Measures everything, for the request's candidates.
 pub(super) fn measure(
@@ -42,17 +77,17 @@ pub(super) fn measure(
     neutral: &Model,
     base: &Plan,
     original: &Engine,
-    inputs: &Inputs,
+    rounding: &Rounding<'_>,
     work: &Work,
     observer: &dyn Observer,
 ) -> Result<Sensitivity> {
     let candidates = request.candidates.iter().map(|id| catalog().encoding(id)).collect::<Result<Vec<_>>>()?;
     let tensors = choosable(neutral, base)?;
     observer.begin("errors", tensors.len(), tensors.iter().map(|t| t.bytes()).sum::<Result<u64>>()?);
-    let errors = errors(&tensors, &candidates, inputs, original.threads, work, observer);
+    let errors = errors(&tensors, &candidates, rounding, original.threads, work, observer);
     observer.end();
     let errors = errors?;
-    let constants = constants(request, neutral, original, &tensors, &errors, inputs, work, observer)?;
+    let constants = constants(request, neutral, original, &tensors, &errors, rounding, work, observer)?;
     let entry = |((tensor, candidates), (constant, measured)): ((&&Tensor, Vec<CandidateError>), (f64, bool))| TensorSensitivity {
         tensor: tensor.name.clone(),
         constant,
@@ -77,12 +112,13 @@ fn weights_of(tensor: &Tensor, inputs: &Inputs) -> Vec<f32> {
 fn errors(
     tensors: &[&Tensor],
     candidates: &[&'static dyn Encoding],
-    inputs: &Inputs,
+    rounding: &Rounding<'_>,
     threads: usize,
     work: &Work,
     observer: &dyn Observer,
 ) -> Result<Vec<Vec<CandidateError>>> {
-    let ids: Vec<String> = candidates.iter().map(|e| e.id().to_owned()).collect();
+    let method = std::iter::once(rounding.method.id());
+    let depends: Vec<String> = method.chain(candidates.iter().map(|e| e.id())).map(str::to_owned).collect();
     let next = AtomicUsize::new(0);
     let told = std::sync::Mutex::new(());
     let mut found: Vec<(usize, Result<Vec<CandidateError>>)> = std::thread::scope(|scope| {
@@ -91,8 +127,8 @@ fn errors(
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 let Some(tensor) = tensors.get(index) else { return mine };
-                let measure = || tensor_errors(tensor, candidates, &weights_of(tensor, inputs)).at_item(|| tensor.name.clone());
-                let errors = observer.go_on().and_then(|()| work.once(&format!("errors of {}", tensor.name), &ids, measure));
+                let measure = || tensor_errors(tensor, candidates, rounding).at_item(|| tensor.name.clone());
+                let errors = observer.go_on().and_then(|()| work.once(&format!("errors of {}", tensor.name), &depends, measure));
                 mine.push((index, errors));
                 let _one_at_a_time = told.lock();
                 observer.advance(&tensor.name, tensor.bytes().unwrap_or(0));
@@ -108,9 +144,12 @@ fn errors(
     found.into_iter().map(|(_, errors)| errors).collect()
 }
 
-fn tensor_errors(tensor: &Tensor, candidates: &[&'static dyn Encoding], inputs: &[f32]) -> Result<Vec<CandidateError>> {
+fn tensor_errors(tensor: &Tensor, candidates: &[&'static dyn Encoding], rounding: &Rounding<'_>) -> Result<Vec<CandidateError>> {
     let (rows, columns) = (tensor.shape.rows(), tensor.shape.row_length());
-    let sampled = (SAMPLED_WEIGHTS / columns.max(1)).clamp(1, rows.max(1));
+    let hessian = rounding.hessian(tensor)?;
+    let most = if hessian.is_some() { SAMPLED_PRODUCTS / columns.max(1) } else { SAMPLED_WEIGHTS };
+    let sampled = (most / columns.max(1)).clamp(1, rows.max(1));
+    let inputs = weights_of(tensor, rounding.inputs);
     let mut weights = Vec::new();
     let (mut scratch, mut row) = (Vec::new(), Vec::new());
     for sample in 0..sampled {
@@ -124,13 +163,14 @@ fn tensor_errors(tensor: &Tensor, candidates: &[&'static dyn Encoding], inputs: 
         // Rows that are no whole blocks of an encoding cannot be stored in it.
         let Ok(row_bytes) = encoding.row_bytes(columns) else { continue };
         let mut encoded = vec![0_u8; (row_bytes * sampled) as usize];
-        encoding.encode(&weights, columns as usize, Some(inputs), &mut encoded)?;
+        rounding.rounder(tensor, *encoding)?.encode(&weights, &mut encoded)?;
         encoding.decode(&encoded, &mut decoded)?;
-        let errors: Vec<f64> = weights
-            .chunks_exact(columns as usize)
-            .zip(decoded.chunks_exact(columns as usize))
-            .map(|(w, d)| w.iter().zip(d).zip(inputs).map(|((w, d), h)| f64::from(w - d).powi(2) * f64::from(*h)).sum())
-            .collect();
+        decoded.iter_mut().zip(&weights).for_each(|(d, w)| *d -= w);
+        let by_diagonal = |change: &[f32]| change.iter().zip(&inputs).map(|(d, h)| f64::from(*d).powi(2) * f64::from(*h)).sum();
+        let errors: Vec<f64> = match &hessian {
+            Some(hessian) => gravure_methods::output_errors(hessian, &decoded),
+            None => decoded.chunks_exact(columns as usize).map(by_diagonal).collect(),
+        };
         let n = errors.len() as f64;
         let mean = errors.iter().sum::<f64>() / n;
         let variance = errors.iter().map(|e| (e - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
@@ -166,7 +206,7 @@ fn constants(
     original: &Engine,
     tensors: &[&Tensor],
     errors: &[Vec<CandidateError>],
-    inputs: &Inputs,
+    rounding: &Rounding<'_>,
     work: &Work,
     observer: &dyn Observer,
 ) -> Result<Vec<(f64, bool)>> {
@@ -189,10 +229,9 @@ fn constants(
     for index in chosen {
         let tensor = tensors[index];
         let (encoding, error) = coarse(&errors[index]).at_item(|| tensor.name.clone())?;
-        let inputs_of = weights_of(tensor, inputs);
-        let depends = [encoding.id().to_owned(), request.sensitivity_windows.to_string()];
+        let depends = [encoding.id().to_owned(), request.sensitivity_windows.to_string(), rounding.method.id().to_owned()];
         let divergence = work.once(&format!("divergence by {}", tensor.name), &depends, || {
-            let variant = prepare(with_one(neutral, tensor, encoding, &inputs_of)?, &options)?;
+            let variant = prepare(with_one(neutral, tensor, encoding, rounding)?, &options)?;
             let result = quality(&what, &subject(&variant)?, Some(&subject(reference)?), &mut |_, _| observer.go_on())?;
             let divergence = result.comparison.map_or(f64::NAN, |c| c.kl_divergence.value);
             if !divergence.is_finite() {
@@ -239,7 +278,8 @@ fn interpolated(index: usize, tensors: &[&Tensor], measured: &BTreeMap<usize, f6
 }
 
 /// The model with one tensor in another encoding.
-fn with_one(model: &Model, tensor: &Tensor, encoding: &'static dyn Encoding, inputs: &[f32]) -> Result<Model> {
+fn with_one(model: &Model, tensor: &Tensor, encoding: &'static dyn Encoding, rounding: &Rounding<'_>) -> Result<Model> {
+    let rounder = rounding.rounder(tensor, encoding)?;
     let (rows, columns) = (tensor.shape.rows(), tensor.shape.row_length());
     let row_bytes = encoding.row_bytes(columns)?;
     let total = usize::try_from(row_bytes * rows).map_err(|_| Error::limit("the tensor does not fit in memory"))?;
@@ -251,7 +291,7 @@ fn with_one(model: &Model, tensor: &Tensor, encoding: &'static dyn Encoding, inp
         let end = (at + step).min(rows);
         tensor.decode_rows(at..end, &mut scratch, &mut weights)?;
         let out = &mut encoded[(at * row_bytes) as usize..(end * row_bytes) as usize];
-        encoding.encode(&weights, columns as usize, Some(inputs), out)?;
+        rounder.encode(&weights, out)?;
         at = end;
     }
     let mut changed = model.clone();

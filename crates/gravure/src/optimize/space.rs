@@ -1,16 +1,18 @@
 //! What there is to choose from, and whether a budget can be met at all: known from shapes alone, before a
 //! weight is read.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gravure_base::{Error, Result};
 use gravure_core::values::ImportanceEntry;
-use gravure_core::{Encoding, Format, ImportanceMatrix, Metadata, Model, Plan, PlanEntry, Tensor};
+use gravure_core::{Encoding, Format, ImportanceMatrix, Metadata, Method, Model, Needs, Plan, PlanEntry, Tensor, TensorId};
 
 use super::OptimizeRequest;
 use super::device::{Device, Stored};
 use crate::catalog;
+use crate::hessians::linear_maps;
 use crate::quantize::{PlanSource, QuantizePlan, QuantizeRequest, plan_quantize};
 
 /// Name of the importance matrix in the output folder.
@@ -33,6 +35,10 @@ pub(super) struct Space<'a> {
     pub(super) fixed_bytes: u64,
     /// For each tensor that is, the ways to store it.
     pub(super) choices: Vec<(&'a Tensor, Vec<Way>)>,
+    /// How values are chosen.
+    pub(super) method: &'static dyn Method,
+    /// The linear maps of the model.
+    maps: BTreeMap<TensorId, TensorId>,
     /// Metadata of the output beside what the format writes by itself.
     pub(super) overrides: Metadata,
 }
@@ -71,6 +77,11 @@ pub(super) fn choosable<'a>(neutral: &'a Model, base: &Plan) -> Result<Vec<&'a T
     Ok(tensors)
 }
 
+/// A method where the encoding allows it, the encoding's own search elsewhere.
+pub(super) fn method_for(method: &'static dyn Method, encoding: &dyn Encoding) -> Result<&'static dyn Method> {
+    if method.needs() == Needs::Nothing || encoding.grid().is_some() { Ok(method) } else { catalog().method("rtn") }
+}
+
 impl<'a> Space<'a> {
     /// Sizes every choice.
     ///
@@ -97,7 +108,15 @@ impl<'a> Space<'a> {
         for entry in base.tensors.iter().filter(|e| choices.iter().all(|(t, _)| t.name != e.tensor)) {
             fixed_bytes += entry_bytes(neutral, entry)?;
         }
-        Ok(Self { request, neutral, base, fixed_bytes, choices, overrides })
+        let small = neutral.parameters() <= super::sensitivity::EXACT_PARAMETERS;
+        let method = catalog().method(request.method.as_deref().unwrap_or(if small { "descent" } else { "rtn" }))?;
+        let maps = neutral.graph.as_ref().map(linear_maps).unwrap_or_default();
+        Ok(Self { request, neutral, base, fixed_bytes, choices, method, maps, overrides })
+    }
+
+    /// Whether the model multiplies its inputs by the tensor.
+    fn is_map(&self, tensor: &Tensor) -> bool {
+        tensor.id.is_some_and(|id| self.maps.contains_key(&id))
     }
 
     /// The plan in which each choosable tensor has the encoding that `pick` names.
@@ -107,7 +126,9 @@ impl<'a> Space<'a> {
             let (encoding, reason) = pick(tensor).ok_or_else(|| Error::bug("no encoding was picked").at_item(&*tensor.name))?;
             let entry = plan.tensors.iter_mut().find(|e| e.tensor == tensor.name);
             let entry: &mut PlanEntry = entry.ok_or_else(|| Error::bug("an allocated tensor is not planned").at_item(&*tensor.name))?;
-            entry.method = if tensor.encoding.id() == encoding { "copy" } else { "rtn" }.to_owned();
+            let target = catalog().encoding(&encoding)?;
+            let rounded = if self.is_map(tensor) { method_for(self.method, target)? } else { catalog().method("rtn")? };
+            entry.method = if tensor.encoding.id() == encoding { "copy" } else { rounded.id() }.to_owned();
             entry.encoding = encoding;
             entry.reason = reason;
         }
