@@ -124,25 +124,31 @@ fn check_finite(weights: &[f32]) -> Result<()> {
 
 /// What the rows of one tensor share while they are encoded.
 #[derive(Default)]
-struct Rounders(Mutex<(BTreeMap<u64, Arc<dyn Rounder>>, u64)>);
+struct Rounders(Mutex<Prepared>);
+
+#[derive(Default)]
+struct Prepared {
+    by_matrix: BTreeMap<u64, Arc<dyn Rounder>>,
+    rows_done: u64,
+}
 
 impl Rounders {
     fn get(&self, matrix: u64, make: impl FnOnce() -> Result<Arc<dyn Rounder>>) -> Result<Arc<dyn Rounder>> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(rounder) = state.0.get(&matrix) {
+        if let Some(rounder) = state.by_matrix.get(&matrix) {
             return Ok(Arc::clone(rounder));
         }
         let rounder = make()?;
-        state.0.insert(matrix, Arc::clone(&rounder));
+        state.by_matrix.insert(matrix, Arc::clone(&rounder));
         Ok(rounder)
     }
 
     /// Forgets everything once all rows are done.
     fn done(&self, rows: u64, all: u64) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.1 += rows;
-        if state.1 >= all {
-            *state = Default::default();
+        state.rows_done += rows;
+        if state.rows_done >= all {
+            *state = Prepared::default();
         }
     }
 }
