@@ -23,6 +23,7 @@ NOT_FOLLOWED = {
     "llama_yarn": "llama.cpp computes the factor of sines and cosines by itself, whatever the file says",
     "phi3_transformers4": "llama.cpp takes the long factors by the size of its context, transformers by the length of the text",
     "gemma2": "llama.cpp divides scores by the root of the head's length; GGUF has no key for another divisor",
+    "gemma2_window": "llama.cpp divides scores by the root of the head's length; GGUF has no key for another divisor",
 }
 
 

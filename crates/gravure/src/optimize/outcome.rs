@@ -1,5 +1,5 @@
 //! What an optimization hands back: the artifact's figures with all that they rest on. The same document is
-//! `report.json` (schema: docs/report.schema.json), and what the other reports are drawn from.
+//! `report.json`, and what the other reports are drawn from.
 
 use std::path::PathBuf;
 
