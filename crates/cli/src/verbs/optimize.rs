@@ -41,7 +41,7 @@ pub(crate) struct Args {
     /// Encodings to choose from [default: all that the format and the target's runtime hold]
     #[arg(long, value_delimiter = ',', value_name = "ENCODINGS")]
     encodings: Vec<String>,
-    /// How values are chosen: rtn, gptq, descent [default: descent up to 100 million weights, else rtn]
+    /// How values are chosen: rtn; gptq and descent lose less and take several times as long [default: rtn]
     #[arg(long, value_name = "METHOD")]
     method: Option<String>,
     /// Tokens in a window of the texts

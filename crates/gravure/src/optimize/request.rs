@@ -90,7 +90,7 @@ pub struct OptimizeRequest {
     pub evaluation_windows: Option<usize>,
     /// Encodings to choose from; all that the format and the target hold and that can be written where empty.
     pub candidates: Vec<String>,
-    /// Method; the best that is affordable where there is none.
+    /// Method; the encodings' own search, weighted by importance, where there is none.
     pub method: Option<String>,
     /// What the field expects, and whether missing it fails.
     pub gates: Gates,

@@ -35,7 +35,7 @@ const MEASURED_LAYERS: u32 = 8;
 /// Bits for each weight of the coarse encoding: enough error to measure, little enough to be linear.
 const COARSE_BITS: f64 = 2.625;
 /// Models up to this many weights are measured with inputs of matrices in 32 bits.
-pub(super) const EXACT_PARAMETERS: u64 = 100_000_000;
+const EXACT_PARAMETERS: u64 = 100_000_000;
 
 /// Mean squares of the inputs of each weight.
 pub(crate) type Inputs = BTreeMap<TensorId, InputSums>;

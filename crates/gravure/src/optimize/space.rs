@@ -108,8 +108,7 @@ impl<'a> Space<'a> {
         for entry in base.tensors.iter().filter(|e| choices.iter().all(|(t, _)| t.name != e.tensor)) {
             fixed_bytes += entry_bytes(neutral, entry)?;
         }
-        let small = neutral.parameters() <= super::sensitivity::EXACT_PARAMETERS;
-        let method = catalog().method(request.method.as_deref().unwrap_or(if small { "descent" } else { "rtn" }))?;
+        let method = catalog().method(request.method.as_deref().unwrap_or("rtn"))?;
         let maps = neutral.graph.as_ref().map(linear_maps).unwrap_or_default();
         Ok(Self { request, neutral, base, fixed_bytes, choices, method, maps, overrides })
     }
