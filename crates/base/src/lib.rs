@@ -12,6 +12,7 @@ mod error;
 pub mod json;
 mod limits;
 mod output;
+mod pages;
 mod reader;
 mod storage;
 
@@ -22,5 +23,6 @@ pub use digest::{Sha256, hex};
 pub use error::{Error, ErrorKind, Result, ResultExt};
 pub use limits::Limits;
 pub use output::{FinishedFile, OutputFile, journal_path};
+pub use pages::Pages;
 pub use reader::{FileReader, MemoryReader, ReadAt, SliceReader};
 pub use storage::{Disk, OutputHandle, Storage, free_space};

@@ -14,11 +14,11 @@ use gravure_core::contracts::{GridShape, Levels, Parts};
 use gravure_core::{Encoding, Grid, Importance, ImportanceUse, Layout, Result};
 
 use crate::blocks::{decode_blocks, validate_scales};
-use crate::grid::{bytes_of, depths, multiples, nearest_half, read_half};
+use crate::grid::{depths, multiples, nearest_half};
 use crate::lanes::affine32::Affine32Lanes;
 use crate::lanes::batch::encode_batches;
-use crate::numbers::{half_bits, half_value};
-use crate::super_blocks::{Affine32, N, groups, pack_six_bits, unpack_six_bits};
+use crate::numbers::half_value;
+use crate::super_blocks::{Affine32, N, groups, unpack_six_bits};
 
 /// Bytes of a block.
 pub(crate) const B: usize = 176;
@@ -93,10 +93,7 @@ impl Grid for Q5K {
     }
 
     fn unpack(&self, block: &[u8], parts: &mut Parts) {
-        let (scales, minima) = unpack_six_bits(&std::array::from_fn(|i| block[4 + i]));
-        parts.factors = [read_half(block, 0), read_half(block, 2)];
-        parts.scales.copy_from_slice(&scales.map(i32::from));
-        parts.offsets.copy_from_slice(&minima.map(i32::from));
+        Affine32::read_scales(block, parts);
         for (h, (pair, bytes)) in parts.codes.as_chunks_mut::<64>().0.iter_mut().zip(block[48..].as_chunks::<32>().0).enumerate() {
             for i in 0..32 {
                 let fifth = block[16 + i] >> (2 * h);
@@ -107,15 +104,8 @@ impl Grid for Q5K {
     }
 
     fn pack(&self, parts: &Parts, block: &mut [u8]) {
-        let bytes = |values: &[i32]| std::array::from_fn(|j| values[j] as u8);
-        let parts = Affine32 {
-            d: half_bits(parts.factors[0]),
-            m: half_bits(parts.factors[1]),
-            scales: pack_six_bits(&bytes(&parts.scales), &bytes(&parts.offsets)),
-            codes: bytes_of(&parts.codes),
-        };
         if let Some(block) = block.first_chunk_mut() {
-            pack(&parts, block);
+            pack(&Affine32::from_parts(parts), block);
         }
     }
 }

@@ -4,6 +4,9 @@
 //! An encoder goes through the same four steps in all of them: find the best scale of each group;
 //! quantize the scales; round the weights again under the scales as they were stored; pack.
 
+use gravure_core::contracts::Parts;
+
+use crate::grid::{bytes_of, read_half};
 use crate::numbers::{half_bits, half_value};
 use crate::search::{AffineSearch, Penalty, affine, error_weights, nearest, positive, sum_of_squares};
 
@@ -114,6 +117,25 @@ pub(crate) struct Affine32 {
 pub(crate) const WEIGHTED: (f32, f32, i32) = (-0.9, 0.05, 36);
 
 impl Affine32 {
+    /// Reads factors, scales and minima, which stand before the codes of a block.
+    pub(crate) fn read_scales(block: &[u8], parts: &mut Parts) {
+        let (scales, minima) = unpack_six_bits(&std::array::from_fn(|i| block[4 + i]));
+        parts.factors = [read_half(block, 0), read_half(block, 2)];
+        parts.scales.copy_from_slice(&scales.map(i32::from));
+        parts.offsets.copy_from_slice(&minima.map(i32::from));
+    }
+
+    /// The block of the parts that a method has chosen.
+    pub(crate) fn from_parts(parts: &Parts) -> Self {
+        let bytes = |values: &[i32]| std::array::from_fn(|j| values[j] as u8);
+        Self {
+            d: half_bits(parts.factors[0]),
+            m: half_bits(parts.factors[1]),
+            scales: pack_six_bits(&bytes(&parts.scales), &bytes(&parts.offsets)),
+            codes: bytes_of(&parts.codes),
+        }
+    }
+
     /// The search of a group with codes up to `levels`; `candidates` are first, step and number of
     /// the one without importance.
     #[inline(always)]

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use memmap2::MmapMut;
+use gravure_base::Pages;
 
 /// Bytes that are read: more than any cache holds.
 const BYTES: usize = 512 << 20;
@@ -13,10 +13,7 @@ const ROUNDS: usize = 5;
 /// pages, as weights lie; zero where there is no such memory.
 pub fn read_bandwidth(threads: usize) -> f64 {
     let threads = threads.max(1);
-    let Ok(mut data) = MmapMut::map_anon(BYTES) else { return 0.0 };
-    // Advice: a system without large pages refuses it.
-    #[cfg(target_os = "linux")]
-    let _ = data.advise(memmap2::Advice::HugePage);
+    let Ok(mut data) = Pages::zeroed(BYTES) else { return 0.0 };
     data.fill(1);
     let share = data.len().div_ceil(threads);
     let mut best = f64::INFINITY;

@@ -130,9 +130,11 @@ fn run(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Optimized> 
     clock.stage("calibrate");
     let measured = OptimizeRequest { candidates: candidates.iter().map(|e| e.id().to_owned()).collect(), ..request.clone() };
     let text = CalibrationText { data: request.calibration_data.clone(), context: request.context, windows: request.calibration_windows };
-    let hessians = Hessians::new(&original, &text, observer)?;
-    let known = (space.method.needs() == Needs::Hessian).then_some(&hessians);
-    let rounding = Rounding { inputs: &seen.inputs, hessians: known, method: space.method };
+    let hessians = match space.method.needs() {
+        Needs::Hessian => Some(Hessians::new(&original, &text, observer)?),
+        Needs::Nothing => None,
+    };
+    let rounding = Rounding { inputs: &seen.inputs, hessians: hessians.as_ref(), method: space.method };
     let sensitivity = sensitivity::measure(&measured, &neutral, &base, &original, &rounding, &work, observer)?;
     clock.stage("sensitivity");
     let search = Search::new(&space, &device, &sensitivity)?;
@@ -144,7 +146,7 @@ fn run(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Optimized> 
     let (found, engine, evaluation) = loop {
         let found = search.plan(aim.loss)?;
         write(&plan_path, Arc::clone(&request.storage), plan_text(&found.plan)?.as_bytes())?;
-        quantize_with(&space.quantize(&found.plan, unsigned.clone(), Arc::clone(&matrix)), &hessians, observer)?;
+        quantize_with(&space.quantize(&found.plan, unsigned.clone(), Arc::clone(&matrix)), hessians.as_ref(), observer)?;
         clock.stage("quantize");
         let engine = load(&LoadOptions { positions: request.context, format: None, path: unsigned.clone(), ..source.clone() }, observer)?;
         let evaluation = evaluate(request, &engine, &original, observer)?;

@@ -197,12 +197,12 @@ pub fn quantize(request: &QuantizeRequest, observer: &dyn Observer) -> Result<Ou
     carry_out(request, &prepared, Some(&hessians), observer)
 }
 
-/// The same with second moments that somebody holds already.
+/// The same with second moments that somebody holds already, or with a plan that needs none.
 ///
 /// # Errors
 /// As [`quantize`].
-pub(crate) fn quantize_with(request: &QuantizeRequest, hessians: &Hessians<'_>, observer: &dyn Observer) -> Result<Outcome> {
-    carry_out(request, &Prepared::new(request)?, Some(hessians), observer)
+pub(crate) fn quantize_with(request: &QuantizeRequest, hessians: Option<&Hessians<'_>>, observer: &dyn Observer) -> Result<Outcome> {
+    carry_out(request, &Prepared::new(request)?, hessians, observer)
 }
 
 fn carry_out(request: &QuantizeRequest, prepared: &Prepared, hessians: Option<&Hessians<'_>>, observer: &dyn Observer) -> Result<Outcome> {

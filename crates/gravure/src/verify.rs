@@ -78,7 +78,7 @@ pub fn verify(request: &VerifyRequest, observer: &dyn Observer) -> Result<Verifi
     let Some((certificate, sealed)) = Certificate::of(&model)? else {
         return Err(Error::input("this artifact carries no certificate")
             .in_file(&request.artifact.path)
-            .help("`gravure optimize` writes one into what it makes; `gravure compare` measures any artifact"));
+            .help("`gravure optimize` writes one into what it makes; `gravure eval --reference` measures any model"));
     };
     if request.data.is_some() && request.reference.is_none() {
         return Err(Error::request("scores are against the original").help("name the model that the artifact was made from, too"));

@@ -4,13 +4,12 @@
 //! column. Each result is the sum of four, of the columns that leave 0, 1, 2 and 3 when divided by four:
 //! `(s0 + s1) + (s2 + s3)`, whatever the number of rows of activations.
 
-use gravure_base::{Error, Result};
+use gravure_base::{Error, Pages, Result};
 use gravure_core::Encoding;
 
 use crate::dispatch::{Level, Work};
 use crate::lanes::portable::Portable;
 use crate::lanes::{Lanes, ROWS};
-use crate::pages::Pages;
 use crate::{Pool, SharedRows};
 
 /// Sums of each result.
@@ -54,7 +53,8 @@ impl Floats {
             _ => Kept::Encoded,
         };
         let held = if kept == Kept::Encoded { rows } else { rows.next_multiple_of(ROWS) };
-        let data = Pages::zeroed(held.checked_mul(row_bytes))?;
+        let total = held.checked_mul(row_bytes).ok_or_else(|| Error::limit("the matrix does not fit in memory"))?;
+        let data = Pages::zeroed(total)?;
         Ok(Self { rows, columns, encoding, kept, row_bytes, data, filled: 0 })
     }
 

@@ -13,13 +13,12 @@
 
 use std::marker::PhantomData;
 
-use gravure_base::{Error, Result};
+use gravure_base::{Error, Pages, Result};
 
 use crate::dispatch::{Level, Work};
 use crate::form::{Form, PIECE, Parts, Shape};
 use crate::lanes::portable::Portable;
 use crate::lanes::{Lanes, ROWS};
-use crate::pages::Pages;
 use crate::rounded::{DIRECT_WIDTH, Groups, Rounded, TILE_FROM, TILE_WIDTH, width};
 use crate::{Pool, SharedRows};
 
@@ -445,7 +444,8 @@ impl<F: Form> Packed<F> {
             return None;
         }
         let total = rows.div_ceil(ROWS).checked_mul(columns / F::COLUMNS).and_then(|n| n.checked_mul(Shape::<F>::BYTES));
-        Some(Pages::zeroed(total).map(|data| Self { rows, columns, data, filled: 0, form: PhantomData }))
+        let data = total.ok_or_else(|| Error::limit("the matrix does not fit in memory")).and_then(Pages::zeroed);
+        Some(data.map(|data| Self { rows, columns, data, filled: 0, form: PhantomData }))
     }
 
     /// The first block of a group of rows.

@@ -21,7 +21,6 @@ mod lanes;
 mod linear;
 mod matrix;
 mod norms;
-mod pages;
 mod parallel;
 mod pool;
 mod rope;
