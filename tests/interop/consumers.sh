@@ -49,6 +49,18 @@ for type in q4_k_m q8_0 q3_k_m; do
     check "llama.cpp runs $type" perplexity_below 200 512 "$work/$type.gguf" "$work/text"
 done
 
+# What is made with a text: rounding by its second moments, and an optimized artifact with its certificate.
+head -c 60000 models/gravure-tiny/eval.txt >"$work/seen"
+check "quantize by gptq" "$gravure" -q quantize models/gravure-tiny --type q4_k_m --method gptq --calibration-data "$work/seen" \
+    --calibration-chunks 4 -o "$work/gptq.gguf"
+check "gguf-py reads gptq" "$PEER_PYTHON" tests/interop/gguf_reader.py "$work/gptq.gguf"
+check "llama.cpp runs gptq" perplexity_below 200 512 "$work/gptq.gguf" "$work/text"
+check "optimize" "$gravure" -q optimize models/gravure-tiny --max-size 4MB -o "$work/optimized" -c 128 --calibration-chunks 4 \
+    --sensitivity-chunks 1 --eval-chunks 4 --encodings q2_k,q4_k,q8_0,f16 --calibration-data "$work/seen" --eval-data "$work/text"
+check "verify" "$gravure" -q verify "$work/optimized/model.gguf"
+check "gguf-py reads the certified file" "$PEER_PYTHON" tests/interop/gguf_reader.py "$work/optimized/model.gguf"
+check "llama.cpp runs the certified file" perplexity_below 250 512 "$work/optimized/model.gguf" "$work/text"
+
 # Every decoder architecture, with random weights: it loads, runs, and gives a number, never NaN.
 tiny="${CARGO_TARGET_DIR:-target}/release/examples/tiny_model"
 head -c 4000 models/gravure-tiny/eval.txt >"$work/short"
