@@ -124,7 +124,7 @@ fn unsafe_rooms(sources: &[Source], broken: &mut Vec<String>) {
 fn names(sources: &[Source], broken: &mut Vec<String>) {
     // Plain number types are everybody's.
     const PLAIN: &[&str] = &["f32", "f16", "bf16", "f64"];
-    const NO_MEMBER: &[&str] = &["lib", "registry", "mod", "search", "integers", "config", "plain", "floats"];
+    const NO_MEMBER: &[&str] = &["lib", "registry", "mod", "search", "integers", "config", "plain", "floats", "grid"];
     let axes: [(&str, &str, &[&str]); 2] = [
         (
             "encodings",
