@@ -35,7 +35,7 @@ const BYTES: usize = 98;
 const CANDIDATES: Candidates = Candidates { around: 15, step: 0.2, refit: Refit::Moved };
 
 /// Values that a level stands for, in quarters of the scale.
-const VALUES: [f32; 8] = [4.0, 12.0, 20.0, 28.0, 36.0, 44.0, 52.0, 62.0];
+pub const VALUES: [f32; 8] = [4.0, 12.0, 20.0, 28.0, 36.0, 44.0, 52.0, 62.0];
 
 /// A group whose largest weight is below this counts as all zero.
 const SMALLEST: f32 = 1e-8;

@@ -81,7 +81,7 @@ pub(crate) fn even_signs<const N: usize>(x: &mut [f32; N], weights: &[f32; N], s
 
 /// All eight signs from seven: their number is even.
 #[inline(always)]
-pub(crate) fn eight_signs(seven: u32) -> u8 {
+pub fn eight_signs(seven: u32) -> u8 {
     let seven = (seven & 127) as u8;
     seven | ((seven.count_ones() & 1) as u8) << 7
 }

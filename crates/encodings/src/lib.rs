@@ -62,7 +62,16 @@ pub use registry::{ENCODINGS, PLANE_ENCODINGS};
 /// How codes and scales lie in blocks, for kernels that take blocks apart without decoding them.
 pub mod parts {
     pub use crate::codebooks::fp4::DOUBLED as FP4_DOUBLED;
+    pub use crate::codebooks::iq1::POINTS as IQ1_POINTS;
+    pub use crate::codebooks::iq2::VALUES as IQ2_VALUES;
+    pub use crate::codebooks::iq2_s::POINTS as IQ2_S_POINTS;
+    pub use crate::codebooks::iq2_xs::POINTS as IQ2_XS_POINTS;
+    pub use crate::codebooks::iq2_xxs::POINTS as IQ2_XXS_POINTS;
+    pub use crate::codebooks::iq3_s::POINTS as IQ3_S_POINTS;
+    pub use crate::codebooks::iq3_xxs::POINTS as IQ3_XXS_POINTS;
     pub use crate::codebooks::iq4::LEVELS as IQ4_LEVELS;
+    pub use crate::iq_search::eight_signs;
+    pub use crate::iq3_xxs::VALUES as IQ3_XXS_VALUES;
     pub use crate::mxfp4::half_of_power;
     pub use crate::q3_k::unpack_scales as unpack_three_bit_scales;
     pub use crate::super_blocks::{unpack_six_bits, unpack_two_bits};

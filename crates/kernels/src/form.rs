@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! d: 16 halves (or floats) | m: 16 halves, where there are minima
-//! scales of groups: 16 bytes a group | minima of groups: 16 bytes a group
+//! scales of groups: 16 bytes a group, or two groups | minima of groups: 16 bytes a group
+//! shifts of eight columns: 64 bytes, where there are any
 //! for every TOGETHER groups codes: planes of 1, 2, and 8 or 4 bits in pieces of 64 bytes
 //! ```
 //! A block is read from its first byte to its last: processors fetch one stream ahead, but not two that
@@ -15,7 +16,7 @@
 //! product of bytes wants; a plane of 4 bits holds two such steps in each piece, one in the low halves of
 //! the bytes and one in the high halves, and so on.
 //!
-//! `weight = d * scale * (code - OFFSET) - m * minimum`.
+//! `weight = d * UNIT * scale * (code - OFFSET) - m * minimum`.
 
 use crate::lanes::{Lanes, ROWS};
 
@@ -37,6 +38,11 @@ pub(crate) enum Scales {
     Unsigned,
     /// Four bits of scale and four of minimum in a byte.
     Halves,
+    /// Four bits that stand for odd numbers, `2 * bits + 1`: those of an even group in the low half of a byte, those
+    /// of the next one in the high half.
+    Odd,
+    /// Floats of 8 bits (E4M3), and no `d`.
+    Floats,
 }
 
 /// The parts of one row of a block, as its encoding stores them.
@@ -50,26 +56,38 @@ pub(crate) struct Parts {
     pub(crate) scales: [u8; MOST_GROUPS],
     /// Minima of groups.
     pub(crate) minima: [u8; MOST_GROUPS],
+    /// A bit for eight columns, where the form has [`Form::SHIFTS`].
+    pub(crate) shifts: u32,
     /// Codes, one a column.
     pub(crate) codes: [u8; MOST_COLUMNS],
 }
 
 impl Default for Parts {
     fn default() -> Self {
-        Self { d: 0, m: 0, scales: [0; MOST_GROUPS], minima: [0; MOST_GROUPS], codes: [0; MOST_COLUMNS] }
+        Self { d: 0, m: 0, scales: [0; MOST_GROUPS], minima: [0; MOST_GROUPS], shifts: 0, codes: [0; MOST_COLUMNS] }
     }
 }
 
 /// One encoding.
 pub(crate) trait Form: Copy + Send + Sync + std::fmt::Debug + 'static {
+    /// The form whose functions multiply this one's codes, once these are laid out in bytes: itself, or one with
+    /// blocks, groups, minima and sizes of codes alike. To compile each takes seconds.
+    type Like: Form;
     /// Id of the encoding.
     const ID: &'static str;
-    /// Columns of a block: 32, or 256.
+    /// Columns of a block: 32, 64, 128, or 256.
     const COLUMNS: usize;
     /// Columns of a group: 16 or 32.
     const GROUP: usize;
-    /// Bits of a code: 2, 3, 4, 5, 6 or 8.
+    /// Bits of a code: 1, 2, 3, 4, 5, 6 or 8.
     const BITS: usize;
+    /// What `d` is multiplied with, a power of two.
+    const UNIT: f32 = 1.0;
+    /// The bit that is a code's lowest, of codes of 1, 2 or 4 bits without a table: what is stored is multiplied
+    /// with a power of two.
+    const LOWEST: usize = 0;
+    /// Whether eight columns at a time may have 2 added to their codes, whose second bits are zero.
+    const SHIFTS: bool = false;
     /// What is subtracted from codes.
     const OFFSET: i32 = 0;
     /// How scales of groups are stored.
@@ -78,7 +96,7 @@ pub(crate) trait Form: Copy + Send + Sync + std::fmt::Debug + 'static {
     const MINIMA: bool = false;
     /// Whether `d` is a float of 32 bits.
     const WIDE: bool = false;
-    /// Bytes that codes of four bits stand for.
+    /// Bytes that codes of three or four bits stand for.
     const TABLE: Option<&'static [u8; 16]> = None;
     /// Bytes of a row of a block in the encoding.
     const ENCODED: usize;
@@ -94,19 +112,28 @@ impl<F: Form> Shape<F> {
     pub(crate) const GROUPS: usize = F::COLUMNS / F::GROUP;
     /// Steps of four columns in a group.
     pub(crate) const STEPS: usize = F::GROUP / 4;
-    const D: usize = if F::WIDE { 4 * ROWS } else { 2 * ROWS };
+    const D: usize = match F::SCALES {
+        Scales::Floats => 0,
+        _ if F::WIDE => 4 * ROWS,
+        _ => 2 * ROWS,
+    };
     const M_AT: usize = Self::D;
     const SCALES_AT: usize = Self::D + if F::MINIMA { 2 * ROWS } else { 0 };
-    const SCALES: usize = if matches!(F::SCALES, Scales::None) { 0 } else { Self::GROUPS * ROWS };
+    const SCALES: usize = match F::SCALES {
+        Scales::None => 0,
+        Scales::Odd => Self::GROUPS / 2 * ROWS,
+        _ => Self::GROUPS * ROWS,
+    };
     const MINIMA_AT: usize = Self::SCALES_AT + Self::SCALES;
     const MINIMA: usize = if matches!(F::SCALES, Scales::Unsigned) && F::MINIMA { Self::GROUPS * ROWS } else { 0 };
     /// Groups whose codes lie in the same pieces: a loop over so many, written out, has constant shifts. Two
     /// read memory faster than four or eight, whose planes are longer.
     pub(crate) const TOGETHER: usize = if Self::GROUPS == 1 { 1 } else { 2 };
-    const PLANES_AT: usize = Self::MINIMA_AT + Self::MINIMA;
+    const SHIFTS_AT: usize = Self::MINIMA_AT + Self::MINIMA;
+    const PLANES_AT: usize = Self::SHIFTS_AT + if F::SHIFTS { PIECE } else { 0 };
     /// Steps of groups that lie together.
     const STEPS_TOGETHER: usize = Self::TOGETHER * Self::STEPS;
-    const ONE: usize = if matches!(F::BITS, 3 | 5) { Self::STEPS_TOGETHER * PIECE / 8 } else { 0 };
+    const ONE: usize = if matches!(F::BITS, 1 | 3 | 5) { Self::STEPS_TOGETHER * PIECE / 8 } else { 0 };
     const TWO: usize = if matches!(F::BITS, 2 | 3 | 6) { Self::STEPS_TOGETHER * PIECE / 4 } else { 0 };
     /// The plane of 8 or 4 bits, where there is one.
     const WIDE: usize = match F::BITS {
@@ -133,6 +160,15 @@ impl<F: Form> Shape<F> {
         }
     };
 
+    /// Whether [`Form::Like`] is alike: evaluated where it stands in for the form.
+    pub(crate) const ALIKE: () = assert!(
+        F::COLUMNS == <F::Like as Form>::COLUMNS
+            && F::GROUP == <F::Like as Form>::GROUP
+            && F::MINIMA == <F::Like as Form>::MINIMA
+            && (F::OFFSET == 0) == (<F::Like as Form>::OFFSET == 0)
+            && Self::SMALL == Shape::<F::Like>::SMALL
+    );
+
     /// In each lane `sum` plus the products of four codes with four activations.
     ///
     /// # Safety
@@ -158,21 +194,25 @@ impl<F: Form> Shape<F> {
     pub(crate) fn pack(rows: &[Parts; ROWS], out: &mut [u8]) {
         out.fill(0);
         for (lane, parts) in rows.iter().enumerate() {
-            if F::WIDE {
-                out[4 * lane..4 * lane + 4].copy_from_slice(&parts.d.to_le_bytes());
-            } else {
-                out[2 * lane..2 * lane + 2].copy_from_slice(&(parts.d as u16).to_le_bytes());
-            }
+            let each = Self::D / ROWS;
+            out[each * lane..each * (lane + 1)].copy_from_slice(&parts.d.to_le_bytes()[..each]);
             if F::MINIMA {
                 out[Self::M_AT + 2 * lane..Self::M_AT + 2 * lane + 2].copy_from_slice(&parts.m.to_le_bytes());
             }
             if Self::SCALES > 0 {
                 for group in 0..Self::GROUPS {
-                    out[Self::SCALES_AT + group * ROWS + lane] = parts.scales[group];
+                    if matches!(F::SCALES, Scales::Odd) {
+                        out[Self::SCALES_AT + group / 2 * ROWS + lane] |= parts.scales[group] << (4 * (group % 2));
+                    } else {
+                        out[Self::SCALES_AT + group * ROWS + lane] = parts.scales[group];
+                    }
                     if Self::MINIMA > 0 {
                         out[Self::MINIMA_AT + group * ROWS + lane] = parts.minima[group];
                     }
                 }
+            }
+            if F::SHIFTS {
+                out[Self::SHIFTS_AT + 4 * lane..Self::SHIFTS_AT + 4 * lane + 4].copy_from_slice(&parts.shifts.to_le_bytes());
             }
             for (step, codes) in parts.codes[..F::COLUMNS].as_chunks::<4>().0.iter().enumerate() {
                 let codes = u32::from_le_bytes(*codes);
@@ -190,6 +230,7 @@ impl<F: Form> Shape<F> {
                 match F::BITS {
                     8 => put(Self::WIDE_AT, 1, codes),
                     4..=6 => put(Self::WIDE_AT, 2, codes & 0x0f0f_0f0f),
+                    1 => put(0, 8, codes & 0x0101_0101),
                     _ => put(Self::TWO_AT, 4, codes & 0x0303_0303),
                 }
                 match F::BITS {
@@ -214,17 +255,25 @@ impl<F: Form> Shape<F> {
             let planes = block.add(Self::PLANES_AT + first / Self::TOGETHER * Self::CODES);
             let code = match F::BITS {
                 8 => L::load(planes.add(step * PIECE)),
-                4..=6 => Self::field::<L>(planes.add(Self::WIDE_AT), 2, next, step, 0),
-                _ => Self::field::<L>(planes.add(Self::TWO_AT), 4, next, step, 0),
+                4..=6 => Self::field::<L>(planes.add(Self::WIDE_AT), 2, next, step, F::LOWEST),
+                1 => Self::field::<L>(planes, 8, next, step, F::LOWEST),
+                _ => Self::field::<L>(planes.add(Self::TWO_AT), 4, next, step, F::LOWEST),
             };
-            match F::BITS {
+            let code = match F::BITS {
                 6 => L::or(code, Self::field::<L>(planes.add(Self::TWO_AT), 4, next, step, 4)),
                 5 => L::or(code, Self::field::<L>(planes, 8, next, step, 4)),
                 3 => L::or(code, Self::field::<L>(planes, 8, next, step, 2)),
-                _ => match F::TABLE {
-                    Some(table) => L::look_up(table.as_ptr(), code),
-                    None => code,
-                },
+                _ => code,
+            };
+            let code = match F::TABLE {
+                Some(table) => L::look_up(table.as_ptr(), code),
+                None => code,
+            };
+            if F::SHIFTS {
+                let eight = ((first + next) * Self::STEPS + step) / 2;
+                L::or(code, L::twos(L::load(block.add(Self::SHIFTS_AT)), eight as i32))
+            } else {
+                code
             }
         }
     }
@@ -253,7 +302,14 @@ impl<F: Form> Shape<F> {
     #[inline(always)]
     pub(crate) unsafe fn d<L: Lanes>(block: *const u8) -> L::Float {
         // SAFETY: the caller's promise.
-        unsafe { if F::WIDE { L::float_load(block.cast()) } else { L::halves(block) } }
+        unsafe {
+            let d = match F::SCALES {
+                Scales::Floats => return L::float_every(&F::UNIT),
+                _ if F::WIDE => L::float_load(block.cast()),
+                _ => L::halves(block),
+            };
+            if F::UNIT == 1.0 { d } else { L::mul(d, L::float_every(&F::UNIT)) }
+        }
     }
 
     /// The factors of minima.
@@ -280,6 +336,13 @@ impl<F: Form> Shape<F> {
                 Scales::Signed => L::mul(d, L::signed(at)),
                 Scales::Unsigned => L::mul(d, L::unsigned(at)),
                 Scales::Halves => L::mul(d, L::low_halves(at)),
+                Scales::Odd => {
+                    let at = block.add(Self::SCALES_AT + group / 2 * ROWS);
+                    let halves = if group.is_multiple_of(2) { L::low_halves(at) } else { L::high_halves(at) };
+                    // Exact: 11 bits by 5.
+                    L::fma(L::add(d, d), halves, d)
+                }
+                Scales::Floats => L::mul(d, L::eighths(at)),
             }
         }
     }
@@ -295,7 +358,7 @@ impl<F: Form> Shape<F> {
             match F::SCALES {
                 Scales::Unsigned => L::mul(m, L::unsigned(block.add(Self::MINIMA_AT + group * ROWS))),
                 Scales::Halves => L::mul(m, L::high_halves(block.add(Self::SCALES_AT + group * ROWS))),
-                Scales::None | Scales::Signed => m,
+                Scales::None | Scales::Signed | Scales::Odd | Scales::Floats => m,
             }
         }
     }

@@ -1,8 +1,19 @@
 //! The encodings that have integer kernels: one file each, a line here.
 
+mod iq1_m;
+mod iq1_s;
+mod iq2_s;
+mod iq2_xs;
+mod iq2_xxs;
+mod iq3_s;
+mod iq3_xxs;
 mod iq4_nl;
 mod iq4_xs;
+mod lattice;
 mod mxfp4;
+mod nvfp4;
+mod q1_0;
+mod q2_0;
 mod q2_k;
 mod q3_k;
 mod q4_0;
@@ -13,6 +24,8 @@ mod q5_1;
 mod q5_k;
 mod q6_k;
 mod q8_0;
+mod tq1_0;
+mod tq2_0;
 
 use crate::form::Form;
 
@@ -49,6 +62,18 @@ forms!(
     iq4_nl::Iq4Nl,
     iq4_xs::Iq4Xs,
     mxfp4::Mxfp4,
+    nvfp4::Nvfp4,
+    iq3_s::Iq3S,
+    iq3_xxs::Iq3Xxs,
+    iq2_s::Iq2S,
+    iq2_xs::Iq2Xs,
+    iq2_xxs::Iq2Xxs,
+    iq1_m::Iq1M,
+    iq1_s::Iq1S,
+    tq1_0::Tq1_0,
+    tq2_0::Tq2_0,
+    q1_0::Q1_0,
+    q2_0::Q2_0,
 );
 
 /// Codes of four bits: `i` in the low half of byte `i`, `i + bytes.len()` in the high half.
@@ -81,12 +106,13 @@ fn word(row: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([row[at], row[at + 1], row[at + 2], row[at + 3]])
 }
 
-/// Signed levels as unsigned bytes: with 128 added, which the form's offset takes away again.
-const fn unsigned(levels: [i8; 16]) -> [u8; 16] {
+/// Signed levels as unsigned bytes: with `offset` added, which the form's offset takes away again. Bytes below 128
+/// are multiplied faster by some processors.
+const fn unsigned<const N: usize>(levels: &[i8; N], offset: i32) -> [u8; 16] {
     let mut out = [0; 16];
     let mut i = 0;
     while i < 16 {
-        out[i] = (levels[i] as u8) ^ 0x80;
+        out[i] = (levels[i % N] as i32 + offset) as u8;
         i += 1;
     }
     out

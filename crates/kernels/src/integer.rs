@@ -375,9 +375,10 @@ impl<F: Form> Product<'_, F> {
 
     #[inline(always)]
     unsafe fn some<L: Lanes, const R: usize, const T: usize>(&self, tile: &Tile, blocks: usize, first: usize, at: usize, sums: *mut f32) {
+        let () = Shape::<F>::ALIKE;
         // SAFETY: the caller's promise.
         unsafe {
-            tile.multiply::<L, F, R, T>(blocks, self.panel(first).from::<F>(at), sums);
+            tile.multiply::<L, F::Like, R, T>(blocks, self.panel(first).from::<F>(at), sums);
         }
     }
 }

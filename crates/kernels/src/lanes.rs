@@ -45,6 +45,8 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     unsafe fn shr(value: Self::Int, count: i32) -> Self::Int;
     /// 16-bit parts shifted left.
     unsafe fn shl(value: Self::Int, count: i32) -> Self::Int;
+    /// Twos in all bytes of lanes whose bit `bit` of 32 is set, zeros in the others.
+    unsafe fn twos(value: Self::Int, bit: i32) -> Self::Int;
     /// Entries of a table of 16 bytes, by bytes below 16.
     unsafe fn look_up(table: *const u8, index: Self::Int) -> Self::Int;
     /// In each lane `sum` plus the four products of unsigned bytes with signed ones.
@@ -77,6 +79,8 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     unsafe fn low_halves(from: *const u8) -> Self::Float;
     /// Reads the high halves of 16 bytes as floats.
     unsafe fn high_halves(from: *const u8) -> Self::Float;
+    /// Reads 16 floats of 8 bits, four of them an exponent and three a fraction, without a sign, by 2^8.
+    unsafe fn eighths(from: *const u8) -> Self::Float;
     /// A sum.
     unsafe fn add(a: Self::Float, b: Self::Float) -> Self::Float;
     /// A product.

@@ -61,6 +61,15 @@ fn encodings() -> impl Iterator<Item = &'static dyn Encoding> {
 }
 
 #[test]
+fn every_block_has_an_integer_kernel() {
+    for encoding in encodings().filter(|e| e.layout().block_elements > 1) {
+        let bytes = vec![0; encoding.row_bytes(256).unwrap() as usize];
+        let matrix = load(encoding, &bytes, 1, 256, Isa::detect(), Activations::Fast);
+        assert!(matrix.kernel().starts_with("int8"), "{} is {}", encoding.id(), matrix.kernel());
+    }
+}
+
+#[test]
 fn products_are_those_of_decoded_weights() {
     let pool = Pool::new(2);
     let mut random = Random(1);
@@ -100,6 +109,50 @@ fn products_are_those_of_decoded_weights() {
                             assert!((got - wanted).abs() <= wanted.abs() * 1e-5 + 1e-9, "{}: {got}, not {wanted}", encoding.id());
                         }
                     }
+                }
+            }
+        }
+    }
+}
+
+/// Blocks that no encoder writes: all codes, scales from subnormal to large, either sign.
+#[test]
+fn blocks_of_any_bits_are_what_they_decode_to() {
+    let pool = Pool::new(2);
+    let mut random = Random(4);
+    let (rows, columns, count) = (20, 512, 9);
+    for encoding in encodings() {
+        let layout = encoding.layout();
+        let mut bytes = vec![0; encoding.row_bytes(columns as u64).unwrap() as usize * rows];
+        let mut weights = vec![0.0; layout.block_elements];
+        for block in bytes.chunks_exact_mut(layout.block_bytes) {
+            loop {
+                block.iter_mut().for_each(|byte| *byte = (random.next() * 128.0).floor() as i32 as u8);
+                if encoding.validate(block).is_err() {
+                    continue;
+                }
+                encoding.decode(block, &mut weights).unwrap();
+                if weights.iter().all(|w| w.abs() < 1e9) {
+                    break;
+                }
+            }
+        }
+        let mut decoded = vec![0.0; rows * columns];
+        encoding.decode(&bytes, &mut decoded).unwrap();
+        let values = whole(&mut random, count * columns);
+        for isa in Isa::available() {
+            let matrix = load(encoding, &bytes, rows, columns, isa, Activations::Fast);
+            let out = product(&pool, &matrix, &values, None);
+            for (i, out) in out.chunks_exact(rows).enumerate() {
+                for (j, out) in out.iter().enumerate() {
+                    let terms = || {
+                        let (x, w) = (&values[i * columns..][..columns], &decoded[j * columns..][..columns]);
+                        x.iter().zip(w).map(|(x, w)| f64::from(*x) * f64::from(*w))
+                    };
+                    let (exact, size) = (terms().sum::<f64>(), terms().map(f64::abs).sum::<f64>());
+                    // Minima cancel: their part of the sum is not in the terms.
+                    let error = (f64::from(*out) - exact).abs();
+                    assert!(error <= 1e-5 * size, "{} {} at {i}, {j}: {out}, not {exact}", encoding.id(), matrix.kernel());
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! What the two-bit lattices have in common: eight coordinates of three levels.
 
 /// Values that a level stands for, in eighths of the scale.
-pub(crate) const VALUES: [f32; 4] = [8.0, 25.0, 43.0, 0.0];
+pub const VALUES: [f32; 4] = [8.0, 25.0, 43.0, 0.0];
 
 /// Levels of the eight coordinates of a packed point.
 #[inline(always)]

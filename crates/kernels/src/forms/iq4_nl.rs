@@ -2,17 +2,19 @@
 
 use gravure_encodings::parts::IQ4_LEVELS;
 
+use super::q8_0::Q8_0;
 use super::{nibbles, short, unsigned};
 use crate::form::{Form, Parts};
 
 /// The levels as unsigned bytes.
-pub(super) static LEVELS: [u8; 16] = unsigned(IQ4_LEVELS);
+pub(super) static LEVELS: [u8; 16] = unsigned(&IQ4_LEVELS, 128);
 
 /// See the module's page.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Iq4Nl;
 
 impl Form for Iq4Nl {
+    type Like = Q8_0;
     const ID: &'static str = "iq4_nl";
     const COLUMNS: usize = 32;
     const GROUP: usize = 32;

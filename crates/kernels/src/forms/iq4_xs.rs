@@ -9,6 +9,7 @@ use crate::form::{Form, Parts, Scales};
 pub(crate) struct Iq4Xs;
 
 impl Form for Iq4Xs {
+    type Like = Self;
     const ID: &'static str = "iq4_xs";
     const COLUMNS: usize = 256;
     const GROUP: usize = 32;

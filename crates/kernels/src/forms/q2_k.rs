@@ -10,6 +10,7 @@ use crate::form::{Form, Parts, Scales};
 pub(crate) struct Q2K;
 
 impl Form for Q2K {
+    type Like = Self;
     const ID: &'static str = "q2_k";
     const COLUMNS: usize = 256;
     const GROUP: usize = 16;

@@ -2,6 +2,7 @@
 
 use gravure_encodings::parts::{unpack_three_bit_scales, unpack_two_bits};
 
+use super::q6_k::Q6K;
 use super::short;
 use crate::form::{Form, Parts, Scales};
 
@@ -10,6 +11,7 @@ use crate::form::{Form, Parts, Scales};
 pub(crate) struct Q3K;
 
 impl Form for Q3K {
+    type Like = Q6K;
     const ID: &'static str = "q3_k";
     const COLUMNS: usize = 256;
     const GROUP: usize = 16;

@@ -8,6 +8,7 @@ use crate::form::{Form, Parts};
 pub(crate) struct Q4_0;
 
 impl Form for Q4_0 {
+    type Like = Self;
     const ID: &'static str = "q4_0";
     const COLUMNS: usize = 32;
     const GROUP: usize = 32;

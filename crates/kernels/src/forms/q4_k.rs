@@ -10,6 +10,7 @@ use crate::form::{Form, Parts, Scales};
 pub(crate) struct Q4K;
 
 impl Form for Q4K {
+    type Like = Self;
     const ID: &'static str = "q4_k";
     const COLUMNS: usize = 256;
     const GROUP: usize = 32;

@@ -1,5 +1,6 @@
 //! `q5_0`: 5 bits and a scale for 32 weights.
 
+use super::q4_0::Q4_0;
 use super::{add_bits, nibbles, short, word};
 use crate::form::{Form, Parts};
 
@@ -8,6 +9,7 @@ use crate::form::{Form, Parts};
 pub(crate) struct Q5_0;
 
 impl Form for Q5_0 {
+    type Like = Q4_0;
     const ID: &'static str = "q5_0";
     const COLUMNS: usize = 32;
     const GROUP: usize = 32;

@@ -1,5 +1,6 @@
 //! `q5_1`: 5 bits, a scale and a minimum for 32 weights. The minimum is added, so it is kept negated.
 
+use super::q4_1::Q4_1;
 use super::{add_bits, nibbles, short, word};
 use crate::form::{Form, Parts};
 
@@ -8,6 +9,7 @@ use crate::form::{Form, Parts};
 pub(crate) struct Q5_1;
 
 impl Form for Q5_1 {
+    type Like = Q4_1;
     const ID: &'static str = "q5_1";
     const COLUMNS: usize = 32;
     const GROUP: usize = 32;

@@ -2,6 +2,7 @@
 
 use gravure_encodings::parts::unpack_six_bits;
 
+use super::q4_k::Q4K;
 use super::{nibbles, short};
 use crate::form::{Form, Parts, Scales};
 
@@ -10,6 +11,7 @@ use crate::form::{Form, Parts, Scales};
 pub(crate) struct Q5K;
 
 impl Form for Q5K {
+    type Like = Q4K;
     const ID: &'static str = "q5_k";
     const COLUMNS: usize = 256;
     const GROUP: usize = 32;

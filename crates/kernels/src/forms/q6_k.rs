@@ -8,6 +8,7 @@ use crate::form::{Form, Parts, Scales};
 pub(crate) struct Q6K;
 
 impl Form for Q6K {
+    type Like = Self;
     const ID: &'static str = "q6_k";
     const COLUMNS: usize = 256;
     const GROUP: usize = 16;

@@ -93,6 +93,14 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
         }
     }
     #[inline(always)]
+    unsafe fn twos(value: [__m256i; 2], bit: i32) -> [__m256i; 2] {
+        unsafe {
+            let (bit, twos) = (_mm256_set1_epi32(1 << bit), _mm256_set1_epi32(0x0202_0202));
+            let spread = |value| _mm256_and_si256(_mm256_cmpeq_epi32(_mm256_and_si256(value, bit), bit), twos);
+            [spread(value[0]), spread(value[1])]
+        }
+    }
+    #[inline(always)]
     unsafe fn look_up(table: *const u8, index: [__m256i; 2]) -> [__m256i; 2] {
         unsafe {
             let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(table.cast()));
@@ -175,6 +183,13 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
     #[inline(always)]
     unsafe fn high_halves(from: *const u8) -> [__m256; 2] {
         unsafe { bytes(_mm_and_si128(_mm_srli_epi16::<4>(_mm_loadu_si128(from.cast())), _mm_set1_epi8(15))) }
+    }
+    #[inline(always)]
+    unsafe fn eighths(from: *const u8) -> [__m256; 2] {
+        unsafe {
+            let halves = _mm256_slli_epi16::<7>(_mm256_cvtepu8_epi16(_mm_loadu_si128(from.cast())));
+            [_mm256_cvtph_ps(_mm256_castsi256_si128(halves)), _mm256_cvtph_ps(_mm256_extracti128_si256::<1>(halves))]
+        }
     }
     #[inline(always)]
     unsafe fn add(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {

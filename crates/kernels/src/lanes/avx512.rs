@@ -48,6 +48,10 @@ impl Lanes for Avx512 {
         unsafe { _mm512_sll_epi16(value, _mm_cvtsi32_si128(count)) }
     }
     #[inline(always)]
+    unsafe fn twos(value: __m512i, bit: i32) -> __m512i {
+        unsafe { _mm512_maskz_set1_epi32(_mm512_test_epi32_mask(value, _mm512_set1_epi32(1 << bit)), 0x0202_0202) }
+    }
+    #[inline(always)]
     unsafe fn look_up(table: *const u8, index: __m512i) -> __m512i {
         unsafe { _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128(table.cast())), index) }
     }
@@ -104,6 +108,10 @@ impl Lanes for Avx512 {
             let bytes = _mm_and_si128(_mm_srli_epi16::<4>(_mm_loadu_si128(from.cast())), _mm_set1_epi8(15));
             _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes))
         }
+    }
+    #[inline(always)]
+    unsafe fn eighths(from: *const u8) -> __m512 {
+        unsafe { _mm512_cvtph_ps(_mm256_slli_epi16::<7>(_mm256_cvtepu8_epi16(_mm_loadu_si128(from.cast())))) }
     }
     #[inline(always)]
     unsafe fn add(a: __m512, b: __m512) -> __m512 {

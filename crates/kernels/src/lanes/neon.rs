@@ -136,6 +136,13 @@ impl<const MIXED: bool> Lanes for Neon<MIXED> {
         }
     }
     #[inline(always)]
+    unsafe fn twos(value: Self::Int, bit: i32) -> Self::Int {
+        unsafe {
+            let (bit, twos) = (vdupq_n_u32(1 << bit), vdupq_n_u8(2));
+            four!(i => vandq_u8(vreinterpretq_u8_u32(vtstq_u32(vreinterpretq_u32_u8(value[i]), bit)), twos))
+        }
+    }
+    #[inline(always)]
     unsafe fn look_up(table: *const u8, index: Self::Int) -> Self::Int {
         unsafe {
             let table = vld1q_u8(table);
@@ -215,6 +222,15 @@ impl<const MIXED: bool> Lanes for Neon<MIXED> {
     #[inline(always)]
     unsafe fn high_halves(from: *const u8) -> Self::Float {
         unsafe { bytes(vshrq_n_u8::<4>(vld1q_u8(from))) }
+    }
+    #[inline(always)]
+    unsafe fn eighths(from: *const u8) -> Self::Float {
+        unsafe {
+            let value = vld1q_u8(from);
+            let (low, high) = (vshlq_n_u16::<7>(vmovl_u8(vget_low_u8(value))), vshlq_n_u16::<7>(vmovl_u8(vget_high_u8(value))));
+            [vget_low_u16(low), vget_high_u16(low), vget_low_u16(high), vget_high_u16(high)]
+                .map(|halves| vcvt_f32_f16(vreinterpret_f16_u16(halves)))
+        }
     }
     #[inline(always)]
     unsafe fn add(a: Self::Float, b: Self::Float) -> Self::Float {

@@ -65,6 +65,11 @@ impl Lanes for Portable {
         shorts(value, |s| s << count)
     }
     #[inline(always)]
+    unsafe fn twos(value: [u8; BYTES], bit: i32) -> [u8; BYTES] {
+        let lanes = integers(&value);
+        std::array::from_fn(|i| ((lanes[i / 4] >> bit & 1) << 1) as u8)
+    }
+    #[inline(always)]
     unsafe fn look_up(table: *const u8, index: [u8; BYTES]) -> [u8; BYTES] {
         let table = unsafe { table.cast::<[u8; 16]>().read_unaligned() };
         index.map(|i| table[usize::from(i & 15)])
@@ -124,6 +129,10 @@ impl Lanes for Portable {
     #[inline(always)]
     unsafe fn high_halves(from: *const u8) -> [f32; ROWS] {
         unsafe { from.cast::<[u8; ROWS]>().read_unaligned() }.map(|b| f32::from(b >> 4))
+    }
+    #[inline(always)]
+    unsafe fn eighths(from: *const u8) -> [f32; ROWS] {
+        unsafe { from.cast::<[u8; ROWS]>().read_unaligned() }.map(|b| f16::from_bits(u16::from(b) << 7).to_f32())
     }
     #[inline(always)]
     unsafe fn add(a: [f32; ROWS], b: [f32; ROWS]) -> [f32; ROWS] {
