@@ -36,5 +36,21 @@ mkdir -p "$work"
 "$PEER_PYTHON" tests/interop/evaluation.py --gravure "$gravure" --peers "$PEER_BIN" --work "$work/evaluation" --bytes 60000 \
     $full
 
+# The pages of the reports in a browser, where there is one or it can be had, and their documents against the schemas.
+if ! command -v chromium chromium-browser google-chrome >/dev/null; then
+    sudo=$([ "$(id -u)" = 0 ] || command -v sudo || true)
+    { $sudo apt-get update -qq && $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } \
+        >"$work/chromium.log" 2>&1 || true
+fi
+status=0
+"$PEER_PYTHON" tests/interop/report_page.py --gravure "$gravure" --work "$work/pages" || status=$?
+if [ $status -eq 77 ]; then
+    echo "SKIPPED: report pages in a browser: there is no Chromium here, and it cannot be had" >&2
+elif [ $status -ne 0 ]; then
+    exit $status
+fi
+"$PEER_PYTHON" -c 'import jsonschema' 2>/dev/null || "$PEER_PYTHON" -m pip --quiet --disable-pip-version-check install jsonschema==4.26.0
+"$PEER_PYTHON" tests/interop/schemas.py --work "$work/pages"
+
 export PEER_BIN PEER_PYTHON
 tests/interop/consumers.sh "$gravure"

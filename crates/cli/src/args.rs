@@ -59,6 +59,12 @@ pub(crate) fn spelled(arguments: impl Iterator<Item = OsString>) -> Vec<OsString
         .collect()
 }
 
+/// The command as it was typed, with the program's name in place of its path.
+pub(crate) fn as_typed() -> Vec<String> {
+    let shown = |a: OsString| a.to_string_lossy().into_owned();
+    std::env::args_os().enumerate().map(|(i, a)| if i == 0 { "gravure".to_owned() } else { shown(a) }).collect()
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -72,6 +78,8 @@ pub(crate) enum Verb {
     Plan(verbs::plan::Args),
     /// Find and write the mixture that loses least under a budget
     Optimize(Box<verbs::optimize::Args>),
+    /// Show artifacts side by side, whoever made them: size, loss, speed, memory, and where their bits are
+    Compare(verbs::compare::Args),
     /// Check that an artifact keeps what its certificate says
     Verify(verbs::verify::Args),
     /// Quantize in several ways, and show what each weighs, loses and how fast it runs

@@ -1,39 +1,10 @@
 //! Values that need more than a number: sizes, metadata overrides.
 
-use gravure::{Error, Result, Value};
+use gravure::{Error, Result, Size, Value};
 
-/// A size such as `123456B`, `400MB`, `1.5GiB`, `300M`, `2G` (`M` and `G` are powers of 1000, as in
-/// llama.cpp's split options).
+/// A size such as `123456B`, `400MB`, `1.5GiB`, in bytes.
 pub(crate) fn size(text: &str) -> Result<u64> {
-    let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(at);
-    let factor: f64 = match unit.to_ascii_lowercase().as_str() {
-        "" | "b" => 1.0,
-        "k" | "kb" => 1e3,
-        "m" | "mb" => 1e6,
-        "g" | "gb" => 1e9,
-        "t" | "tb" => 1e12,
-        "kib" => 1024.0,
-        "mib" => 1_048_576.0,
-        "gib" => 1_073_741_824.0,
-        _ => return Err(not_a_size(text)),
-    };
-    let bytes = number.parse::<f64>().map_err(|_| not_a_size(text))? * factor;
-    if !(1.0..9e18).contains(&bytes) {
-        return Err(not_a_size(text));
-    }
-    Ok(bytes as u64)
-}
-
-fn not_a_size(text: &str) -> Error {
-    Error::request(format!("`{text}` is not a size")).help("write 123456B, 400MB, 1.5GiB or 2G")
-}
-
-/// A share such as `0.95` or `95%`, between 0 and 1.
-pub(crate) fn share(text: &str) -> Result<f64> {
-    let (number, scale) = text.strip_suffix('%').map_or((text, 1.0), |number| (number, 100.0));
-    let value = number.trim_end().parse::<f64>().ok().map(|v| v / scale).filter(|v| (0.0..=1.0).contains(v));
-    value.ok_or_else(|| Error::request(format!("`{text}` is not a share")).help("write 0.95 or 95%"))
+    Size::parse(text).map(|size| size.bytes())
 }
 
 /// `KEY=TYPE:VALUE` with a type of `int`, `float`, `bool` or `str`. Whole numbers are stored as `u32` and floats
@@ -99,26 +70,6 @@ pub(crate) fn unescaped(text: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_read_in_every_usual_spelling() {
-        for (text, bytes) in [("123456B", 123_456), ("400MB", 400_000_000), ("1.5GiB", 1_610_612_736), ("2G", 2_000_000_000), ("7", 7)] {
-            assert_eq!(size(text).unwrap(), bytes, "{text}");
-        }
-        for text in ["", "MB", "12XB", "-3MB", "1e400", "nan"] {
-            assert!(size(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn shares_are_read_as_fractions_and_in_percent() {
-        for (text, value) in [("0.95", 0.95), ("95%", 0.95), ("95 %", 0.95), ("1", 1.0), ("0", 0.0)] {
-            assert!((share(text).unwrap() - value).abs() < 1e-12, "{text}");
-        }
-        for text in ["", "95", "-1%", "101%", "nan", "x"] {
-            assert!(share(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn overrides_are_typed() {

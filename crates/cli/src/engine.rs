@@ -21,9 +21,9 @@ pub(crate) enum Cache {
 /// Arguments.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct EngineArgs {
-    /// How keys and values are kept
-    #[arg(long, visible_aliases = ["ctk", "cache-type-k"], value_name = "TYPE", default_value = "f16")]
-    pub(crate) cache_type: Cache,
+    /// How keys and values are kept [default: f16]
+    #[arg(long, visible_aliases = ["ctk", "cache-type-k"], value_name = "TYPE")]
+    pub(crate) cache_type: Option<Cache>,
     /// Keep inputs of matrices in 32-bit floats: slow, the reference for quality
     #[arg(long)]
     pub(crate) exact: bool,
@@ -43,9 +43,9 @@ impl EngineArgs {
         options.lenient = self.lenient;
         options.threads = printer.threads;
         options.cache = match self.cache_type {
-            Cache::F32 => CacheType::F32,
-            Cache::F16 => CacheType::F16,
-            Cache::Q8 => CacheType::Q8,
+            Some(Cache::F32) => CacheType::F32,
+            Some(Cache::F16) | None => CacheType::F16,
+            Some(Cache::Q8) => CacheType::Q8,
         };
         options.activations = if self.exact { Activations::F32 } else { Activations::Fast };
         options

@@ -5,6 +5,7 @@ mod args;
 mod arguments;
 mod chat;
 mod engine;
+mod folder;
 mod printer;
 mod progress;
 mod verbs;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Verb::Quantize(args) => verbs::quantize::run(&args, &printer),
         Verb::Plan(args) => verbs::plan::run(&args, &printer),
         Verb::Optimize(args) => verbs::optimize::run(&args, &printer),
+        Verb::Compare(args) => verbs::compare::run(&args, &printer),
         Verb::Verify(args) => verbs::verify::run(&args, &printer),
         Verb::Try(args) => verbs::trial::run(&args, &printer),
         Verb::Eval(args) => verbs::eval::run(&args, &printer),

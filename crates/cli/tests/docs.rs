@@ -1,5 +1,6 @@
 //! The generated parts of the README and of docs/targets.md are current. `UPDATE_DOCS=1 cargo test -p gravure-cli --test docs` renews it.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::process::Command;
 
@@ -91,4 +92,67 @@ fn the_table_of_targets_is_that_of_the_files() {
 #[test]
 fn the_readme_lists_what_the_registries_hold() {
     check("README.md", &generated());
+}
+
+/// Every option of ours that the migration tables name is one of the verb that they name it with.
+#[test]
+fn the_options_in_the_migration_tables_exist() {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/migration.md")).unwrap();
+    let mut known: HashMap<String, String> = HashMap::new();
+    let mut help = |verb: &str| {
+        let asked = |verb: &str| {
+            let output = Command::new(env!("CARGO_BIN_EXE_gravure")).args([verb, "--help"]).output().unwrap();
+            assert!(output.status.success(), "there is no verb `{verb}`");
+            String::from_utf8(output.stdout).unwrap()
+        };
+        known.entry(verb.to_owned()).or_insert_with(|| asked(verb)).clone()
+    };
+    let mut options = 0;
+    for row in text.lines().filter(|l| l.starts_with("| ")) {
+        let ours = row.trim_end_matches('|').rsplit(" | ").next().unwrap();
+        let mut verb = "quantize".to_owned();
+        // Code spans alone; a span that names a verb holds for those after it.
+        for span in ours.split('`').skip(1).step_by(2) {
+            let words: Vec<&str> = span.split(|c: char| c.is_whitespace() || c == '=').collect();
+            if words.first() == Some(&"gravure") {
+                verb = words[1].to_owned();
+                help(&verb);
+            }
+            for option in words.iter().filter(|w| w.starts_with('-')) {
+                let shown = help(&verb);
+                // Recipes are those of `optimize`.
+                let shown = if ours.starts_with("recipe: ") { help("optimize") } else { shown };
+                let is = |w: &str| w.trim_end_matches([',', ']']) == *option;
+                assert!(shown.split_whitespace().any(is), "`gravure {verb}` has no {option}: {row}");
+                options += 1;
+            }
+        }
+    }
+    assert!(options > 60, "{options}");
+}
+
+/// What can be typed for `optimize` can stand in a recipe, and docs/recipes.md and its schema say how.
+#[test]
+fn the_recipe_keys_are_those_of_the_options() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let text = std::fs::read_to_string(docs.join("recipes.md")).unwrap();
+    let schema: serde_json::Value = serde_json::from_slice(&std::fs::read(docs.join("recipe.schema.json")).unwrap()).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_gravure")).args(["optimize", "--help"]).output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let is_option = |line: &&str| line.trim_start().starts_with('-');
+    let typed = help.lines().filter(is_option).filter_map(|line| line.split_whitespace().find(|w| w.starts_with("--")));
+    // Those of the machine and of the moment.
+    let apart = ["--recipe", "--print-recipe", "--help", "--json", "--threads", "--quiet", "--verbose...", "--output"];
+    let mut missing: Vec<&str> = typed.filter(|o| !apart.contains(o) && !text.contains(&format!("`{o}`"))).collect();
+    missing.dedup();
+    assert!(missing.is_empty(), "docs/recipes.md and recipes do not know {missing:?}");
+    let mut keys = Vec::new();
+    for (name, inner) in schema["properties"].as_object().unwrap() {
+        match inner["properties"].as_object() {
+            Some(section) => keys.extend(section.keys().map(|key| format!("{name}.{key}"))),
+            None => keys.push(name.clone()),
+        }
+    }
+    let unlisted: Vec<_> = keys.iter().filter(|key| !text.contains(&format!("`{key}`"))).collect();
+    assert!(unlisted.is_empty() && keys.len() > 25, "docs/recipes.md does not list {unlisted:?}");
 }

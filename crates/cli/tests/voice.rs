@@ -1,36 +1,12 @@
 //! The tool's whole voice: help, plans, reports and errors, as a user sees them.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
-}
+mod common;
 
-/// Runs the program in `folder` and shows exit code and both outputs with places and times taken out.
-fn say(folder: &Path, args: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_gravure")).args(args).current_dir(folder).env_remove("RUST_BACKTRACE").output().unwrap();
-    let mut text = format!("exit {}\n", output.status.code().unwrap_or(-1));
-    for (name, bytes) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {
-        if !bytes.is_empty() {
-            text += &format!("--- {name}\n{}\n", String::from_utf8_lossy(bytes).trim_end());
-        }
-    }
-    let text = text.replace(&root().display().to_string(), "[ROOT]").replace(&folder.display().to_string(), "[FOLDER]");
-    text.lines().map(steady).collect::<Vec<_>>().join("\n")
-}
-
-/// Takes times, rates and digests out of a line.
-fn steady(line: &str) -> String {
-    if line.starts_with("done in ") {
-        return "done in [TIME]".to_owned();
-    }
-    match line.split_once("sha256 ") {
-        Some((head, _)) => format!("{head}sha256 [DIGEST]"),
-        None => line.to_owned(),
-    }
-}
+use common::{root, say};
 
 struct Case {
     name: &'static str,
@@ -90,6 +66,7 @@ fn help_and_tables() {
         Case { name: "help", args: &["--help"] },
         Case { name: "help_quantize", args: &["quantize", "--help"] },
         Case { name: "help_optimize", args: &["optimize", "--help"] },
+        Case { name: "help_compare", args: &["compare", "--help"] },
         Case { name: "help_recommend", args: &["recommend", "--help"] },
         Case { name: "help_convert", args: &["convert", "--help"] },
         Case { name: "help_run", args: &["run", "--help"] },

@@ -44,8 +44,10 @@ use crate::{Observer, catalog, report, translate};
 use device::Device;
 pub use device::Predicted;
 pub use drift::Drift;
+pub(crate) use gates::at_work;
 pub use gates::{AtWork, Gate, Gates};
 pub use outcome::{ChosenTensor, FixedMixture, FrontierPoint, Optimized, OriginalFacts, Stage};
+pub(crate) use outcome::{environment, family};
 pub use request::{Budget, OptimizeRequest};
 use search::{Found, Search};
 use sensitivity::Rounding;
@@ -64,17 +66,23 @@ const MARGIN: f64 = 0.96;
 const LOOSE: f64 = 1.5;
 
 /// Seconds of the stages.
-struct Clock {
+pub(crate) struct Clock {
     stages: Vec<Stage>,
     last: Instant,
 }
 
 impl Clock {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { stages: Vec::new(), last: Instant::now() }
     }
 
-    fn stage(&mut self, name: &'static str) {
+    /// What took how long.
+    pub(crate) fn into_stages(self) -> Vec<Stage> {
+        self.stages
+    }
+
+    /// Ends a stage; one that comes again goes on.
+    pub(crate) fn stage(&mut self, name: &'static str) {
         let seconds = self.last.elapsed().as_secs_f64();
         self.last = Instant::now();
         match self.stages.iter_mut().find(|s| s.name == name) {
@@ -114,6 +122,9 @@ fn run(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Optimized> 
         && space.least()?.tensor_bytes.saturating_add(device.beside_weights()) > usable
     {
         observer.note("even the smallest encodings take more memory than the target leaves to a model");
+    }
+    for text in &request.built_in {
+        text.write(&request.output, Arc::clone(&request.storage))?;
     }
     // A text that is too short is found out before weights are read.
     let texts = [(&request.calibration_data, request.calibration_windows), (&request.evaluation_data, request.evaluation_windows)];
@@ -180,6 +191,7 @@ fn run(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Optimized> 
         schema: outcome::SCHEMA,
         gravure: env!("CARGO_PKG_VERSION"),
         command: request.command.clone(),
+        recipe: request.recipe.clone(),
         model: facts,
         budget: request.budget,
         promises: promises(&request.budget, &search, &found, &evaluation, &predicted, file_bytes),

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use gravure::{Budget, Error, Force, Gate, Gates, Measuring, OptimizeRequest, Optimized, Result, Verdict, failure, find_target, optimize};
+use gravure::{
+    Error, Force, Gate, GateMode, OptimizeRequest, Optimized, Recipe, RecipeBudget, RecipeCache, RecipeData, RecipeEngine, RecipeGates,
+    Result, Share, Size, Verdict, failure, optimize,
+};
 
-use crate::arguments;
-use crate::engine::EngineArgs;
+use crate::engine::{Cache, EngineArgs};
 use crate::printer::{Printer, Table, bytes};
 use crate::progress::Progress;
 
@@ -19,16 +20,23 @@ const GATES: &str = "Gates";
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Model to optimize
-    model: PathBuf,
+    #[arg(required_unless_present = "recipe")]
+    model: Option<PathBuf>,
     /// Folder for the artifact, its plan and the report
-    #[arg(long, short, value_name = "FOLDER")]
-    output: PathBuf,
-    /// Text that importance and sensitivity are measured on
+    #[arg(long, short, value_name = "FOLDER", required_unless_present_any = ["recipe", "print_recipe"])]
+    output: Option<PathBuf>,
+    /// Take the run from a TOML file (docs/recipes.md); what is typed beside it wins
     #[arg(long, value_name = "FILE")]
-    calibration_data: PathBuf,
-    /// Another text, that the result is measured on
+    recipe: Option<PathBuf>,
+    /// Print the recipe of this run, and do nothing
+    #[arg(long)]
+    print_recipe: bool,
+    /// Text that importance and sensitivity are measured on [default: a small built-in one]
     #[arg(long, value_name = "FILE")]
-    eval_data: PathBuf,
+    calibration_data: Option<PathBuf>,
+    /// Another text, that the result is measured on [default: a small built-in one]
+    #[arg(long, value_name = "FILE")]
+    eval_data: Option<PathBuf>,
     #[command(flatten)]
     budget: BudgetArgs,
     /// Device: an id of `gravure targets`, `host` for this machine (its memory is timed), or a TOML file; its
@@ -44,15 +52,15 @@ pub(crate) struct Args {
     /// How values are chosen: rtn; gptq and descent lose less and take several times as long [default: rtn]
     #[arg(long, value_name = "METHOD")]
     method: Option<String>,
-    /// Tokens in a window of the texts
-    #[arg(long, short = 'c', value_name = "N", default_value_t = 512)]
-    ctx_size: usize,
-    /// Windows of the calibration text that importance is measured on, at most
-    #[arg(long, value_name = "N", default_value_t = 128)]
-    calibration_chunks: usize,
-    /// Windows of it that each tensor's sensitivity is measured on, at most
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    sensitivity_chunks: usize,
+    /// Tokens in a window of the texts [default: 512]
+    #[arg(long, short = 'c', value_name = "N")]
+    ctx_size: Option<usize>,
+    /// Windows of the calibration text that importance is measured on, at most [default: 128]
+    #[arg(long, value_name = "N")]
+    calibration_chunks: Option<usize>,
+    /// Windows of it that each tensor's sensitivity is measured on, at most [default: 4]
+    #[arg(long, value_name = "N")]
+    sensitivity_chunks: Option<usize>,
     /// Windows of the evaluation text, at most [default: all]
     #[arg(long, value_name = "N")]
     eval_chunks: Option<usize>,
@@ -82,18 +90,20 @@ struct GateArgs {
 }
 
 impl GateArgs {
-    fn gates(&self) -> Result<Gates> {
-        if self.no_gates {
-            return Ok(Gates::Off);
-        }
-        let one = |text: &String| {
+    fn recipe(&self) -> Result<RecipeGates> {
+        let mode = match (self.no_gates, self.strict_gates) {
+            (true, _) => Some(GateMode::Off),
+            (false, true) => Some(GateMode::Strict),
+            (false, false) => None,
+        };
+        let mut gates = RecipeGates { mode, ..RecipeGates::default() };
+        for text in &self.set {
             let wrong = || Error::request(format!("`{text}` is no gate")).help("write --gate top1=0.95, speed=2, memory=50% or spread=0.2");
             let (name, limit) = text.split_once('=').ok_or_else(wrong)?;
             let (number, scale) = limit.strip_suffix('%').map_or((limit, 1.0), |number| (number, 100.0));
-            Ok((Gate::parse(name)?, number.parse::<f64>().map_err(|_| wrong())? / scale))
-        };
-        let others = if self.strict_gates { Force::Binding } else { Force::Advisory };
-        Ok(Gates::On { set: self.set.iter().map(one).collect::<Result<_>>()?, others })
+            gates.set(Gate::parse(name)?, number.parse::<f64>().map_err(|_| wrong())? / scale);
+        }
+        Ok(gates)
     }
 }
 
@@ -124,43 +134,75 @@ struct BudgetArgs {
 }
 
 impl BudgetArgs {
-    fn budget(&self) -> Result<Budget> {
-        let size = |text: &Option<String>| text.as_deref().map(arguments::size).transpose();
-        Ok(Budget {
+    fn recipe(&self) -> Result<RecipeBudget> {
+        let size = |text: &Option<String>| text.as_deref().map(Size::parse).transpose();
+        Ok(RecipeBudget {
             max_size: size(&self.max_size)?,
             max_tensor_bytes: size(&self.max_tensor_bytes)?,
             bits_per_weight: self.bits_per_weight,
             max_memory: size(&self.max_memory)?,
             min_tokens_per_second: self.min_tokens_per_second,
-            max_kl_divergence: self.max_kld,
-            min_top1_agreement: self.min_top1.as_deref().map(arguments::share).transpose()?,
+            max_kld: self.max_kld,
+            min_top1: self.min_top1.as_deref().map(Share::parse).transpose()?,
+        })
+    }
+}
+
+impl Args {
+    /// What was typed, as a recipe.
+    fn recipe(&self) -> Result<Recipe> {
+        let engine = &self.engine;
+        Ok(Recipe {
+            doc: None,
+            model: self.model.clone(),
+            output: self.output.clone(),
+            target: self.target.clone(),
+            ctx: self.ctx,
+            encodings: (!self.encodings.is_empty()).then(|| self.encodings.clone()),
+            method: self.method.clone(),
+            time_limit: self.time_limit,
+            budget: self.budget.recipe()?,
+            data: RecipeData {
+                calibration: self.calibration_data.clone(),
+                evaluation: self.eval_data.clone(),
+                ctx_size: self.ctx_size,
+                calibration_chunks: self.calibration_chunks,
+                sensitivity_chunks: self.sensitivity_chunks,
+                eval_chunks: self.eval_chunks,
+            },
+            gates: self.gates.recipe()?,
+            engine: RecipeEngine {
+                cache_type: engine.cache_type.map(|cache| match cache {
+                    Cache::F32 => RecipeCache::F32,
+                    Cache::F16 => RecipeCache::F16,
+                    Cache::Q8 => RecipeCache::Q8,
+                }),
+                exact: engine.exact.then_some(true),
+                from: engine.from.clone(),
+                lenient: engine.lenient.then_some(true),
+            },
         })
     }
 }
 
 pub(crate) fn run(args: &Args, printer: &Printer) -> Result<ExitCode> {
-    let budget = args.budget.budget()?;
-    if budget.is_empty() {
-        return Err(Error::request("there is no budget").help(
-            "give --max-size, --max-tensor-bytes, --bits-per-weight, --max-memory, --min-tokens-per-second, --max-kld or --min-top1",
-        ));
-    }
-    let target = args.target.as_deref().map(|t| find_target(t, Measuring::Measure, printer.threads)).transpose()?;
-    let request = OptimizeRequest {
-        budget,
-        target,
-        positions: args.ctx,
-        context: args.ctx_size,
-        calibration_windows: Some(args.calibration_chunks),
-        sensitivity_windows: args.sensitivity_chunks,
-        evaluation_windows: args.eval_chunks,
-        gates: args.gates.gates()?,
-        time_limit: args.time_limit.map(seconds).transpose()?,
-        command: std::env::args().enumerate().map(|(i, a)| if i == 0 { "gravure".to_owned() } else { a }).collect(),
-        candidates: args.encodings.iter().map(|e| e.to_ascii_lowercase()).collect(),
-        method: args.method.as_ref().map(|m| m.to_ascii_lowercase()),
-        ..OptimizeRequest::new(args.engine.options(&args.model, printer), &args.output, &args.calibration_data, &args.eval_data)
+    let typed = args.recipe()?;
+    let recipe = match &args.recipe {
+        Some(path) => typed.or(Recipe::read(path)?),
+        None => typed,
     };
+    if args.print_recipe {
+        if printer.json {
+            printer.json(&recipe)?;
+        } else {
+            printer.result(&recipe.to_toml()?);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let request = OptimizeRequest { command: crate::args::as_typed(), ..recipe.request(printer.threads)? };
+    if !request.built_in.is_empty() {
+        printer.note("small built-in texts of old English prose stand in; --calibration-data and --eval-data name your own");
+    }
     let done = optimize(&request, &Progress::new(printer))?;
     if printer.json {
         printer.json(&done)?;
@@ -209,9 +251,4 @@ fn text(done: &Optimized) -> String {
     }
     let folder = done.plan.parent().unwrap_or(std::path::Path::new("."));
     out + &format!("plan: {}\nreport: {}", done.plan.display(), folder.join("report.html").display())
-}
-
-/// A duration that can be meant.
-fn seconds(value: f64) -> Result<Duration> {
-    Duration::try_from_secs_f64(value).map_err(|_| Error::request(format!("`{value}` is no time limit")).help("write seconds: 600"))
 }

@@ -360,7 +360,7 @@ impl Args {
     }
 
     fn generator(&self, printer: &Printer) -> Result<GeneratorRequest> {
-        if self.cache_type_v.is_some_and(|values| values != self.engine.cache_type) {
+        if self.cache_type_v.is_some_and(|values| values != self.engine.cache_type.unwrap_or(Cache::F16)) {
             return Err(Error::request("keys and values are kept alike").help("give -ctk and -ctv the same type"));
         }
         let mut model = self.engine.options(&self.model, printer);

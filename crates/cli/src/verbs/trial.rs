@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use gravure::mixtures::{self, MixtureRequest};
-use gravure::{Candidate, Error, PlanSource, QuantizeRequest, Result, Trial, TrialRequest, Trials, try_all};
+use gravure::{Candidate, PlanSource, QuantizeRequest, Result, Trial, TrialRequest, Trials, try_all};
 
 use crate::engine::EngineArgs;
+use crate::folder::Folder;
 use crate::printer::{Printer, Table, bytes};
 use crate::progress::Progress;
 
@@ -43,35 +44,12 @@ pub(crate) struct Args {
     engine: EngineArgs,
 }
 
-/// A folder that goes when it is dropped, unless the user named it.
-struct Folder {
-    path: PathBuf,
-    named: bool,
-}
-
-impl Folder {
-    fn new(named: Option<&PathBuf>) -> Result<Self> {
-        let path = named.cloned().unwrap_or_else(|| std::env::temp_dir().join(format!("gravure-try-{}", std::process::id())));
-        std::fs::create_dir_all(&path).map_err(|e| Error::io("make the folder", &path, e))?;
-        Ok(Self { path, named: named.is_some() })
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if !self.named {
-            // What cannot be removed is in the system's folder for such things.
-            let _ = std::fs::remove_dir_all(&self.path);
-        }
-    }
-}
-
 pub(crate) fn run(args: &Args, printer: &Printer) -> Result<ExitCode> {
     let name = args.source.file_stem().map_or_else(|| "model".into(), |n| n.to_string_lossy().into_owned());
     let found = args.types.iter().map(|t| mixtures::find(t)).collect::<Result<Vec<_>>>()?;
-    let folder = Folder::new(args.output.as_ref())?;
+    let folder = Folder::named_or_temporary(args.output.as_ref(), "try")?;
     let candidates = args.types.iter().zip(found).map(|(kind, mixture)| {
-        let output = folder.path.join(format!("{name}-{}.gguf", kind.to_ascii_lowercase()));
+        let output = folder.path().join(format!("{name}-{}.gguf", kind.to_ascii_lowercase()));
         let mut quantize = QuantizeRequest::new(&args.source, output, PlanSource::Mixture(MixtureRequest::new(mixture)));
         quantize.importance.clone_from(&args.imatrix);
         quantize.threads = printer.threads;
@@ -94,7 +72,7 @@ pub(crate) fn run(args: &Args, printer: &Printer) -> Result<ExitCode> {
     } else {
         printer.text(&table(&trials));
         if args.output.is_some() {
-            printer.text(&format!("files: {}", folder.path.display()));
+            printer.text(&format!("files: {}", folder.path().display()));
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -105,7 +105,7 @@ pub struct AtWork {
 }
 
 /// Times a loaded model and notes what it holds.
-pub(super) fn at_work(engine: &Engine, positions: u64, observer: &dyn Observer) -> Result<AtWork> {
+pub(crate) fn at_work(engine: &Engine, positions: u64, observer: &dyn Observer) -> Result<AtWork> {
     let facts = engine.loaded.facts();
     let (prompt, generate, repetitions) = TIMING;
     let room = engine.positions().max(1);

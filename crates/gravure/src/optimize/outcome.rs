@@ -18,6 +18,7 @@ use crate::catalog;
 use crate::certificate::Certificate;
 use crate::evaluate::Evaluation;
 use crate::quantize::float_view;
+use crate::recipe::Recipe;
 
 /// Version of the document's layout.
 pub(super) const SCHEMA: &str = "gravure.report/1";
@@ -89,6 +90,8 @@ pub struct FixedMixture {
     pub tensor_bytes: u64,
     /// Predicted divergence, in nats.
     pub predicted_kl_divergence: f64,
+    /// What is predicted of the best plan with no more bytes, in nats.
+    pub best_kl_divergence: Option<f64>,
 }
 
 /// The result with its evidence.
@@ -100,6 +103,8 @@ pub struct Optimized {
     pub gravure: &'static str,
     /// The command as it was typed, where there was one.
     pub command: Vec<String>,
+    /// The recipe of the run, where it was asked for by one or by options that make one.
+    pub recipe: Option<Recipe>,
     /// The original.
     pub model: OriginalFacts,
     /// What had to hold.
@@ -198,7 +203,7 @@ pub(super) fn tensors(space: &Space<'_>, plan: &Plan, sensitivity: &Sensitivity)
 }
 
 /// A tensor's name without its layer and without the ending that nearly all share.
-fn family(name: &str) -> String {
+pub(crate) fn family(name: &str) -> String {
     let parts: Vec<&str> = name.split('.').collect();
     let number = parts.iter().position(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()));
     let rest = number.map_or(&parts[..], |at| &parts[at + 1..]);
@@ -222,7 +227,8 @@ pub(super) fn mixtures(space: &Space<'_>, search: &Search<'_>, importance: &Impo
         let encoding = |name: &str| plan.tensors.iter().find(|e| e.tensor == name).map(|e| e.encoding.clone());
         let (Some(loss), Ok(stored)) = (search.loss_of(encoding), space.stored(&plan)) else { continue };
         let tensor_bytes = stored.values().map(|(_, bytes)| bytes).sum();
-        let point = FixedMixture { mixture: mixture.id.to_owned(), tensor_bytes, predicted_kl_divergence: loss };
+        let best_kl_divergence = search.loss_within(tensor_bytes);
+        let point = FixedMixture { mixture: mixture.id.to_owned(), tensor_bytes, predicted_kl_divergence: loss, best_kl_divergence };
         if !all.iter().any(|m| m.tensor_bytes == point.tensor_bytes && m.predicted_kl_divergence == point.predicted_kl_divergence) {
             all.push(point);
         }
@@ -231,7 +237,7 @@ pub(super) fn mixtures(space: &Space<'_>, search: &Search<'_>, importance: &Impo
 }
 
 /// The machine, for the report.
-pub(super) fn environment(threads: usize) -> Vec<(String, String)> {
+pub(crate) fn environment(threads: usize) -> Vec<(String, String)> {
     let memory = crate::doctor::memory_bytes().map_or_else(|| "unknown".into(), |(total, _)| format!("{} MiB", total >> 20));
     let vectors: Vec<_> = gravure_simd::Isa::available().iter().map(|isa| isa.name()).collect();
     [

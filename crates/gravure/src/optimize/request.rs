@@ -9,6 +9,8 @@ use gravure_core::values::Target;
 
 use super::gates::Gates;
 use crate::engine::LoadOptions;
+use crate::recipe::Recipe;
+use crate::texts::BuiltInText;
 
 /// What must hold of the artifact. Any may be asked for together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize)]
@@ -76,6 +78,8 @@ pub struct OptimizeRequest {
     pub target: Option<Target>,
     /// Positions that memory and speed are planned for; `None` for the model's own, at most 4096.
     pub positions: Option<u64>,
+    /// Texts that come with the program, which are written into the output folder first.
+    pub built_in: Vec<BuiltInText>,
     /// Text that importance and sensitivity are measured on.
     pub calibration_data: PathBuf,
     /// Another text, that the result is measured on.
@@ -98,6 +102,8 @@ pub struct OptimizeRequest {
     pub time_limit: Option<Duration>,
     /// The command as it was typed, for the report.
     pub command: Vec<String>,
+    /// The recipe of the run, for the report.
+    pub recipe: Option<Recipe>,
     /// Where the output goes.
     pub storage: Arc<dyn Storage>,
 }
@@ -111,6 +117,7 @@ impl OptimizeRequest {
             budget: Budget::default(),
             target: None,
             positions: None,
+            built_in: Vec::new(),
             calibration_data: calibration.into(),
             evaluation_data: evaluation.into(),
             context: 512,
@@ -122,6 +129,7 @@ impl OptimizeRequest {
             gates: Gates::default(),
             time_limit: None,
             command: Vec::new(),
+            recipe: None,
             storage: Arc::new(Disk),
         }
     }

@@ -87,6 +87,11 @@ impl<'a> Search<'a> {
         allocate_for_loss(&self.items, loss).ok().map(|a| a.bytes + self.space.fixed_bytes)
     }
 
+    /// The least loss that is predicted for at most `bytes` of tensors; `None` where that is too few.
+    pub(super) fn loss_within(&self, bytes: u64) -> Option<f64> {
+        allocate(&self.items, bytes.checked_sub(self.space.fixed_bytes)?).ok().map(|a| a.loss)
+    }
+
     /// Loss and bytes of tensors of the best plans between the smallest and the largest, `count` of them:
     /// what the allocation predicts for every size.
     ///

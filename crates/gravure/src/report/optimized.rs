@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use super::bitmap::{Cell, map};
 use super::html::{Page, bytes, escape, table, tiles};
 use super::plot::{Kind, Plot, Point};
 use crate::evaluate::WorstText;
-use crate::optimize::{Bound, ChosenTensor, Force, Optimized, Verdict};
+use crate::optimize::{Bound, ChosenTensor, FixedMixture, Force, Optimized, Verdict};
+use crate::recipe::Recipe;
 
 /// Families with the largest predicted share of the loss that get a bar.
 const BARS: usize = 12;
@@ -32,10 +34,17 @@ pub(crate) fn page(done: &Optimized) -> String {
         &plot(done).svg(),
     );
     page.section("Baseline and result", "", &comparison(done));
+    if !done.mixtures.is_empty() {
+        page.section(
+            "Against fixed mixtures",
+            "What the same measured sensitivities predict of llama.cpp's mixtures, and of the best plan with no more bytes.",
+            &mixtures(done),
+        );
+    }
     page.section(
         "Bits by layer",
         "Each cell is one tensor: bits for each weight in the encoding that was chosen for it. Hover for its name and bytes.",
-        &map(&done.tensors),
+        &map(&cells(&done.tensors)),
     );
     page.section(
         "Where the loss is predicted",
@@ -145,6 +154,7 @@ fn plot(done: &Optimized) -> Plot {
     Plot {
         frontier: done.frontier.iter().map(|p| (p.tensor_bytes as f64, p.kl_divergence)).collect(),
         points,
+        line: "best plans, predicted",
         legend,
         limit: done.budget.max_tensor_bytes.map(|b| b as f64),
     }
@@ -192,60 +202,37 @@ fn comparison(done: &Optimized) -> String {
     table(&["", ">original", ">artifact"], &rows)
 }
 
-/// A grid of families by layers, with the rest below.
-fn map(tensors: &[ChosenTensor]) -> String {
-    let layers: Vec<u32> = {
-        let mut layers: Vec<u32> = tensors.iter().filter(|t| t.chosen).filter_map(|t| t.layer).collect();
-        layers.sort_unstable();
-        layers.dedup();
-        layers
+fn mixtures(done: &Optimized) -> String {
+    let mut order: Vec<_> = done.mixtures.iter().collect();
+    order.sort_by_key(|m| m.tensor_bytes);
+    let row = |m: &&FixedMixture| {
+        let less = m.best_kl_divergence.filter(|_| m.predicted_kl_divergence > 0.0).map(|best| 1.0 - best / m.predicted_kl_divergence);
+        vec![
+            m.mixture.clone(),
+            bytes(m.tensor_bytes),
+            format!("{:.3}", m.tensor_bytes as f64 * 8.0 / done.model.parameters.max(1) as f64),
+            format!("{:.6}", m.predicted_kl_divergence),
+            m.best_kl_divergence.map_or_else(|| "-".into(), |best| format!("{best:.6}")),
+            less.map_or_else(|| "-".into(), |less| format!("{:.0} %", less * 100.0)),
+        ]
     };
-    let chosen = || tensors.iter().filter(|t| t.chosen);
-    let (low, high) = chosen().map(|t| t.bits_per_weight).fold((f64::INFINITY, 0.0_f64), |(a, b), v| (a.min(v), b.max(v)));
-    if !low.is_finite() {
-        return String::new();
-    }
-    let cell = |t: &ChosenTensor, wide: usize| {
-        let share = if high > low { (t.bits_per_weight - low) / (high - low) } else { 1.0 };
-        let ink = if share > 0.45 { "var(--cell-ink)" } else { "var(--ink)" };
-        format!(
-            "<div class=\"cell\" style=\"grid-column:span {wide};background:color-mix(in oklab,var(--map-high) {:.0}%,var(--map-low));\
-             color:{ink}\" title=\"{}: {}, {} bytes\">{}</div>",
-            share * 100.0,
-            escape(&t.tensor),
-            escape(&t.encoding),
-            t.bytes,
-            digits(t.bits_per_weight)
-        )
-    };
-    let mut families: Vec<&str> = Vec::new();
-    for t in chosen().filter(|t| t.layer.is_some()) {
-        if !families.contains(&t.family.as_str()) {
-            families.push(&t.family);
-        }
-    }
-    let columns = layers.len().max(1);
-    let mut out = format!("<div class=\"map\" style=\"grid-template-columns:max-content repeat({columns},minmax(26px,1fr))\">");
-    if !layers.is_empty() {
-        out += "<div class=\"family\">layer</div>";
-        layers.iter().for_each(|l| out += &format!("<div class=\"head\">{l}</div>"));
-    }
-    let by_place: BTreeMap<(&str, u32), &ChosenTensor> = chosen().filter_map(|t| Some(((t.family.as_str(), t.layer?), t))).collect();
-    for family in families {
-        let _ = write!(out, "<div class=\"family\">{}</div>", escape(family));
-        for layer in &layers {
-            out += &by_place.get(&(family, *layer)).map_or_else(|| "<div></div>".to_owned(), |t| cell(t, 1));
-        }
-    }
-    for t in chosen().filter(|t| t.layer.is_none()) {
-        let _ = write!(out, "<div class=\"family\">{}</div>{}", escape(&t.family), cell(t, columns));
-    }
-    out + &format!("</div><div class=\"ramp\"><span>{} bits</span><i></i><span>{} bits</span></div>", digits(low), digits(high))
+    let heads = ["mixture", ">tensors", ">bits", ">its KL divergence", ">of the best plan", ">less"];
+    table(&heads, &order.iter().map(row).collect::<Vec<_>>())
 }
 
-fn digits(bits: f64) -> String {
-    let text = format!("{bits:.1}");
-    text.strip_suffix(".0").map_or_else(|| text.clone(), str::to_owned)
+/// The tensors that were up for choice, as cells of a map.
+fn cells(tensors: &[ChosenTensor]) -> Vec<Cell<'_>> {
+    let chosen = tensors.iter().filter(|t| t.chosen);
+    chosen
+        .map(|t| Cell {
+            name: &t.tensor,
+            family: &t.family,
+            layer: t.layer,
+            encoding: &t.encoding,
+            bits: t.bits_per_weight,
+            bytes: t.bytes,
+        })
+        .collect()
 }
 
 fn bars(tensors: &[ChosenTensor]) -> String {
@@ -319,12 +306,17 @@ pub(crate) fn worst(tokens: &[WorstText]) -> String {
         let _ = write!(
             out,
             "<li><span class=\"text\">{}<mark>{}</mark></span><span class=\"n\">{divergence}−ln p {:.2}</span></li>",
-            escape(&w.before),
-            escape(&w.text),
+            escape(&on_one_line(&w.before)),
+            escape(&on_one_line(&w.text)),
             w.nll
         );
     }
     out + "</ul>"
+}
+
+/// Ends of lines as a sign of their own.
+fn on_one_line(text: &str) -> String {
+    text.replace('\n', "⏎")
 }
 
 fn provenance(done: &Optimized) -> String {
@@ -348,6 +340,9 @@ fn provenance(done: &Optimized) -> String {
     if !done.command.is_empty() {
         let _ = write!(out, "<h3>Command</h3><pre>{}</pre>", escape(&shell(&done.command)));
     }
+    if let Some(Ok(recipe)) = done.recipe.as_ref().map(Recipe::to_toml) {
+        let _ = write!(out, "<h3>The same as a recipe</h3><pre>{}</pre>", escape(recipe.trim_end()));
+    }
     out
 }
 
@@ -363,7 +358,7 @@ pub(crate) fn percent(share: f64) -> String {
     format!("{:.2} %", share * 100.0)
 }
 
-fn millions(parameters: u64) -> String {
+pub(crate) fn millions(parameters: u64) -> String {
     if parameters >= 1_000_000_000 { format!("{:.2} B", parameters as f64 / 1e9) } else { format!("{:.1} M", parameters as f64 / 1e6) }
 }
 
@@ -379,27 +374,9 @@ mod tests {
 
     #[test]
     fn hostile_tokens_are_text() {
-        let token = WorstText { before: "<script>".into(), text: "</mark>".into(), window: 0, position: 0, nll: 1.0, kl_divergence: None };
+        let token =
+            WorstText { before: "\n<script>".into(), text: "</mark>".into(), window: 0, position: 0, nll: 1.0, kl_divergence: None };
         let html = worst(&[token]);
-        assert!(html.contains("&lt;script&gt;<mark>&lt;/mark&gt;</mark>"), "{html}");
-    }
-
-    #[test]
-    fn the_map_has_a_cell_for_each_chosen_tensor() {
-        let tensor = |family: &str, layer, chosen| ChosenTensor {
-            tensor: format!("{family}.{layer:?}"),
-            family: family.into(),
-            layer,
-            encoding: "e".into(),
-            method: "rtn".into(),
-            bits_per_weight: 4.5,
-            bytes: 9,
-            chosen,
-            predicted_kl_divergence: None,
-        };
-        let html =
-            map(&[tensor("q", Some(0), true), tensor("q", Some(1), true), tensor("norm", Some(0), false), tensor("out", None, true)]);
-        assert_eq!(html.matches("class=\"cell\"").count(), 3);
-        assert!(html.contains("span 2") && html.contains("4.5"));
+        assert!(html.contains("⏎&lt;script&gt;<mark>&lt;/mark&gt;</mark>"), "{html}");
     }
 }

@@ -25,7 +25,9 @@ const TELLING: f64 = 1e-5;
 pub(crate) enum Kind {
     /// Predicted, of a fixed mixture.
     Mixture,
-    /// What this run made.
+    /// Measured, of another artifact.
+    Measured,
+    /// What matters: what this run made, or what nothing else beats.
     Result,
     /// What was predicted of that.
     Predicted,
@@ -35,6 +37,7 @@ impl Kind {
     fn class(self) -> &'static str {
         match self {
             Self::Mixture => "mixture",
+            Self::Measured => "measured",
             Self::Result => "result",
             Self::Predicted => "predicted",
         }
@@ -57,8 +60,10 @@ pub(crate) struct Point {
 /// All that is drawn.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Plot {
-    /// The best plans that are predicted, as a line: bytes and loss.
+    /// The best of each size, as a line: bytes and loss.
     pub(crate) frontier: Vec<(f64, f64)>,
+    /// What the legend calls the line.
+    pub(crate) line: &'static str,
     pub(crate) points: Vec<Point>,
     /// Words of the legend.
     pub(crate) legend: Vec<(Kind, &'static str)>,
@@ -134,9 +139,11 @@ impl Plot {
             .map(|(x, y)| Taken { x: x - 5.0, y: y - 5.0, width: 10.0, height: 10.0 })
             .collect();
         self.key(&mut taken, &mut out);
+        let line: Vec<(f64, f64)> = self.frontier.iter().map(|(b, l)| place(*b, *l)).collect();
+        taken.extend(line.windows(2).flat_map(|ends| along(ends[0], ends[1])));
         // What matters most gets its label first, and is drawn last.
         let mut order: Vec<&Point> = self.points.iter().collect();
-        order.sort_by_key(|p| p.kind == Kind::Mixture);
+        order.sort_by_key(|p| matches!(p.kind, Kind::Mixture | Kind::Measured));
         let mut labels = String::new();
         for point in &order {
             let (px, py) = place(point.bytes, point.loss);
@@ -240,7 +247,7 @@ impl Plot {
     fn key(&self, taken: &mut Vec<Taken>, out: &mut String) {
         let mut rows: Vec<(&str, &str)> = Vec::new();
         if self.frontier.len() > 1 {
-            rows.push(("frontier", "best plans, predicted"));
+            rows.push(("frontier", self.line));
         }
         rows.extend(self.legend.iter().map(|(kind, text)| (kind.class(), *text)));
         if self.limit.is_some() {
@@ -268,6 +275,17 @@ impl Plot {
     }
 }
 
+/// What a line from one place to another takes: labels stay off it.
+fn along(from: (f64, f64), to: (f64, f64)) -> impl Iterator<Item = Taken> {
+    const STEP: f64 = 6.0;
+    let (dx, dy) = (to.0 - from.0, to.1 - from.1);
+    let steps = (dx.hypot(dy) / STEP).ceil().clamp(1.0, 500.0) as u32;
+    (0..=steps).map(move |n| {
+        let share = f64::from(n) / f64::from(steps);
+        Taken { x: from.0 + dx * share - 1.0, y: from.1 + dy * share - 1.0, width: 2.0, height: 2.0 }
+    })
+}
+
 /// The next larger of 1, 2 and 5 times a power of ten.
 fn nice(value: f64) -> f64 {
     let power = 10f64.powf(value.max(f64::MIN_POSITIVE).log10().floor());
@@ -291,6 +309,7 @@ mod tests {
     fn every_point_is_inside_and_named() {
         let plot = Plot {
             frontier: vec![(1e6, 0.5), (2e6, 0.05), (4e6, 0.0)],
+            line: "best",
             points: vec![point(1.5e6, 0.2, "a<b"), point(3e6, 0.01, "x")],
             legend: vec![(Kind::Mixture, "mixtures")],
             limit: Some(2e6),
