@@ -80,6 +80,8 @@ pub(crate) enum Verb {
     Optimize(Box<verbs::optimize::Args>),
     /// Show artifacts side by side, whoever made them: size, loss, speed, memory, and where their bits are
     Compare(verbs::compare::Args),
+    /// Try methods, mixtures and budgets against each other, and show what none beats
+    Search(Box<verbs::search::Args>),
     /// Check that an artifact keeps what its certificate says
     Verify(verbs::verify::Args),
     /// Quantize in several ways, and show what each weighs, loses and how fast it runs

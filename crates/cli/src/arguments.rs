@@ -2,6 +2,21 @@
 
 use gravure::{Error, Result, Size, Value};
 
+/// A time as people write it: `90`, `90s`, `5m`, `1.5h`.
+pub(crate) fn duration(text: &str) -> Result<std::time::Duration> {
+    let wrong = || Error::request(format!("`{text}` is no time")).help("write 90s, 5m or 1.5h");
+    let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(at);
+    let factor = match unit.trim() {
+        "" | "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(wrong()),
+    };
+    let seconds = number.parse::<f64>().map_err(|_| wrong())? * factor;
+    std::time::Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
+}
+
 /// A size such as `123456B`, `400MB`, `1.5GiB`, in bytes.
 pub(crate) fn size(text: &str) -> Result<u64> {
     Size::parse(text).map(|size| size.bytes())
@@ -70,6 +85,16 @@ pub(crate) fn unescaped(text: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_read_with_their_units() {
+        for (text, seconds) in [("90", 90.0), ("90s", 90.0), ("5m", 300.0), ("1.5h", 5400.0), ("0.5 s", 0.5)] {
+            assert!((duration(text).unwrap().as_secs_f64() - seconds).abs() < 1e-9, "{text}");
+        }
+        for text in ["", "s", "5d", "-1s", "1e9", "9999999999999999999999h"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn overrides_are_typed() {

@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         Verb::Plan(args) => verbs::plan::run(&args, &printer),
         Verb::Optimize(args) => verbs::optimize::run(&args, &printer),
         Verb::Compare(args) => verbs::compare::run(&args, &printer),
+        Verb::Search(args) => verbs::search::run(&args, &printer),
         Verb::Verify(args) => verbs::verify::run(&args, &printer),
         Verb::Try(args) => verbs::trial::run(&args, &printer),
         Verb::Eval(args) => verbs::eval::run(&args, &printer),

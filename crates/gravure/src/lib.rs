@@ -30,6 +30,7 @@ mod recipe;
 mod recommend;
 mod report;
 mod scan;
+mod search;
 mod sizing;
 mod targets;
 mod texts;
@@ -53,6 +54,7 @@ pub use gravure_eval::calibration::Watched;
 pub use gravure_eval::quality::Comparison;
 pub use gravure_eval::{Measurement, Speed, Spread};
 pub use gravure_planner::mixtures;
+pub use gravure_planner::search as samplers;
 pub use gravure_planner::uniform::Uniform;
 pub use gravure_targets::{runtime as runtime_profile, runtimes as runtime_profiles, targets};
 pub use hessians::CalibrationText;
@@ -69,6 +71,10 @@ pub use quantize::{Outcome, PlanSource, QuantizePlan, QuantizeRequest, TensorOut
 pub use recipe::{GateMode, Recipe, RecipeBudget, RecipeCache, RecipeData, RecipeEngine, RecipeGates};
 pub use recommend::{Candidate as SizedCandidate, Choice, Considered, Fallback, RecommendRequest, Recommendation, command, recommend};
 pub use scan::{Finding, ScanReport, Severity, scan};
+pub use search::{
+    Figures, FrontMember, Keep, KeptFile, Objective, SearchPlan, SearchRequest, Searched, Stopped, TrialLine, measure_trials, plan_search,
+    search,
+};
 pub use targets::{HOST, Measuring, find_target, target_file};
 pub use texts::BuiltInText;
 pub use trial::{Candidate, Trial, TrialRequest, Trials, try_all};

@@ -13,6 +13,7 @@
 mod device;
 mod drift;
 mod gates;
+pub(crate) mod ground;
 mod outcome;
 mod request;
 mod search;
@@ -53,7 +54,7 @@ use search::{Found, Search};
 use sensitivity::Rounding;
 use space::Space;
 pub use verdict::{Bound, Force, Unit, Verdict, failure};
-use work::{Timed, Work};
+pub(crate) use work::{Timed, Work};
 
 /// Plans that are tried at most until a promise about quality holds.
 const ATTEMPTS: usize = 4;
@@ -134,7 +135,7 @@ fn run(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Optimized> 
     std::fs::create_dir_all(&request.output).map_err(|e| Error::io("make the folder", &request.output, e))?;
     let facts = outcome::original(&opened)?;
     let (source_sha256, _) = certificate::tensors_digest(&opened, observer)?;
-    let work = Work::new(&request.output, &inputs_of(request, &source_sha256)?, Arc::clone(&request.storage))?;
+    let work = Work::new(&request.output, work::FOLDER, &inputs_of(request, &source_sha256)?, Arc::clone(&request.storage))?;
     let original = prepare(opened, &LoadOptions { positions: request.context, ..source.clone() })?;
     clock.stage("load");
     let seen = importance(request, &original, &neutral, &work, observer)?;
@@ -396,10 +397,18 @@ fn check(request: &OptimizeRequest) -> Result<()> {
     if request.budget.min_tokens_per_second.is_some() && request.target.is_none() {
         return Err(Error::request("a speed is asked for, but not where").help("name the target: an id of `gravure targets`, or `host`"));
     }
+    two_texts(&request.calibration_data, &request.evaluation_data)
+}
+
+/// Refuses a proof on the text that was planned on.
+///
+/// # Errors
+/// `Request` where both are one file.
+pub(crate) fn two_texts(calibration: &Path, evaluation: &Path) -> Result<()> {
     let same = |a: &Path, b: &Path| std::fs::canonicalize(a).ok().zip(std::fs::canonicalize(b).ok()).is_some_and(|(a, b)| a == b);
-    if same(&request.calibration_data, &request.evaluation_data) {
+    if same(calibration, evaluation) {
         return Err(Error::request("the calibration text and the evaluation text are the same")
-            .in_file(&request.evaluation_data)
+            .in_file(evaluation)
             .help("what is measured on the text that was planned on proves nothing: give another one"));
     }
     Ok(())
@@ -414,7 +423,7 @@ fn evaluate(request: &OptimizeRequest, engine: &Engine, original: &Engine, obser
     evaluate_loaded(&what, engine, Some(original), observer)
 }
 
-fn plan_text(plan: &Plan) -> Result<String> {
+pub(crate) fn plan_text(plan: &Plan) -> Result<String> {
     toml::to_string(plan).map_err(|e| Error::bug(format!("the plan cannot be written: {e}")))
 }
 
@@ -427,7 +436,7 @@ fn write_reports(request: &OptimizeRequest, done: &Optimized) -> Result<()> {
     Ok(())
 }
 
-fn write(path: &Path, storage: Arc<dyn Storage>, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write(path: &Path, storage: Arc<dyn Storage>, bytes: &[u8]) -> Result<()> {
     let mut file = AtomicFile::create(storage, path)?;
     file.write_all(bytes).and_then(|()| file.commit()).in_file(path)
 }

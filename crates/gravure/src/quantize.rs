@@ -425,7 +425,7 @@ fn check_complete(plan: &Plan, model: &Model) -> Result<()> {
 
 /// Puts a method in the place of rounding to nearest, for the matrices that it can do: where it needs second
 /// moments, the linear maps of the model in encodings that have a grid.
-fn use_method(plan: &mut Plan, id: &str, neutral: &Model) -> Result<()> {
+pub(crate) fn use_method(plan: &mut Plan, id: &str, neutral: &Model) -> Result<()> {
     let method = catalog().method(id)?;
     let maps = neutral.graph.as_ref().map(linear_maps).unwrap_or_default();
     for entry in plan.tensors.iter_mut().filter(|e| e.method == "rtn") {

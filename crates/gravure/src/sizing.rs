@@ -48,15 +48,7 @@ impl Sizing {
         let source = open(request)?;
         let neutral = translate::to_neutral(&source, catalog(), gravure_formats::neutral_name)?;
         let view = float_view(source.naming, &neutral)?;
-        let mut importance = ImportanceMatrix::default();
-        for tensor in neutral.tensors.iter().filter(|t| t.shape.dimensions().len() >= 2) {
-            let dimensions = tensor.shape.dimensions();
-            let matrices = dimensions.len().checked_sub(3).and_then(|at| dimensions.get(at)).copied().unwrap_or(1);
-            let columns = usize::try_from(tensor.shape.row_length().saturating_mul(matrices)).unwrap_or(usize::MAX);
-            gravure_base::Limits::check(columns as u64, crate::execute::LONGEST_ROW, "weights in a row")
-                .map_err(|e| e.at_item(&*tensor.name))?;
-            importance.entries.insert(tensor.name.clone(), ImportanceEntry { values: vec![1.0; columns], counts: vec![1.0] });
-        }
+        let importance = even_importance(&neutral)?;
         Ok(Self { source, neutral, view, importance })
     }
 
@@ -116,4 +108,22 @@ impl Sizing {
         let file_bytes = total.ok_or_else(|| Error::input("the files are impossibly large"))?;
         Ok(Sized { tensors, file_bytes, needs_importance })
     }
+}
+
+/// An importance of one for every column of every matrix: what stands for a calibration where only sizes and
+/// encodings matter.
+///
+/// # Errors
+/// `Limit` where a row is longer than any may be.
+pub(crate) fn even_importance(neutral: &Model) -> Result<ImportanceMatrix> {
+    let mut importance = ImportanceMatrix::default();
+    for tensor in neutral.tensors.iter().filter(|t| t.shape.dimensions().len() >= 2) {
+        let dimensions = tensor.shape.dimensions();
+        let matrices = dimensions.len().checked_sub(3).and_then(|at| dimensions.get(at)).copied().unwrap_or(1);
+        let columns = usize::try_from(tensor.shape.row_length().saturating_mul(matrices)).unwrap_or(usize::MAX);
+        gravure_base::Limits::check(columns as u64, crate::execute::LONGEST_ROW, "weights in a row")
+            .map_err(|e| e.at_item(&*tensor.name))?;
+        importance.entries.insert(tensor.name.clone(), ImportanceEntry { values: vec![1.0; columns], counts: vec![1.0] });
+    }
+    Ok(importance)
 }

@@ -16,6 +16,7 @@ pub(crate) mod quantize;
 pub(crate) mod recommend;
 pub(crate) mod run;
 pub(crate) mod scan;
+pub(crate) mod search;
 pub(crate) mod targets;
 pub(crate) mod tensor_types;
 pub(crate) mod trial;

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use crate::Observer;
 
 /// Name of the folder in the output folder.
-pub(super) const FOLDER: &str = ".work";
+pub(crate) const FOLDER: &str = ".work";
 
 /// The folder.
 #[derive(Debug)]
@@ -26,20 +26,33 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    /// The folder in `output`, made where it is missing; `inputs` names all that every measurement depends on.
+    /// The folder called `name` in `output`, made where it is missing; `inputs` names all that every measurement
+    /// depends on.
     ///
     /// # Errors
     /// `Environment` where it cannot be made.
-    pub(super) fn new(output: &Path, inputs: &[String], storage: Arc<dyn Storage>) -> Result<Self> {
-        let folder = output.join(FOLDER);
+    pub(crate) fn new(output: &Path, name: &str, inputs: &[String], storage: Arc<dyn Storage>) -> Result<Self> {
+        let folder = output.join(name);
         std::fs::create_dir_all(&folder).map_err(|e| Error::io("make the folder", &folder, e))?;
         let version = format!("gravure {}", env!("CARGO_PKG_VERSION"));
         Ok(Self { folder, base: digest(std::iter::once(&version).chain(inputs)), storage })
     }
 
     /// The folder's path.
-    pub(super) fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// The address of a measurement: a digest of its name and of all that it depends on.
+    pub(crate) fn key(&self, name: &str, inputs: &[String]) -> String {
+        let named = name.to_owned();
+        digest([&self.base, &named].into_iter().chain(inputs))
+    }
+
+    /// Forgets a measurement, where there is one.
+    pub(crate) fn forget(&self, name: &str, inputs: &[String]) {
+        // One that cannot be removed is read again, and found wrong again.
+        let _ = std::fs::remove_file(self.folder.join(format!("{}.json", self.key(name, inputs))));
     }
 
     /// The measurement called `name` that depends on `inputs` beside the run's own: as an earlier run left it,
@@ -53,9 +66,7 @@ impl Work {
         inputs: &[String],
         make: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
-        let named = name.to_owned();
-        let key = digest([&self.base, &named].into_iter().chain(inputs));
-        let path = self.folder.join(format!("{key}.json"));
+        let path = self.folder.join(format!("{}.json", self.key(name, inputs)));
         let found = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<T>(&bytes).ok());
         if let Some(value) = found {
             return Ok(value);
@@ -80,23 +91,29 @@ fn digest<'a>(parts: impl IntoIterator<Item = &'a String>) -> String {
 }
 
 /// An observer that stops the work when the time is over.
-pub(super) struct Timed<'a> {
+pub(crate) struct Timed<'a> {
     inner: &'a dyn Observer,
     limit: Option<(Duration, Instant)>,
 }
 
 impl<'a> Timed<'a> {
     /// Stops after `limit` from now.
-    pub(super) fn new(inner: &'a dyn Observer, limit: Option<Duration>) -> Self {
+    pub(crate) fn new(inner: &'a dyn Observer, limit: Option<Duration>) -> Self {
         Self { inner, limit: limit.map(|limit| (limit, Instant::now())) }
     }
 
-    fn is_over(&self) -> bool {
+    /// Whether the time is over.
+    pub(crate) fn is_over(&self) -> bool {
         self.limit.is_some_and(|(limit, start)| start.elapsed() >= limit)
     }
 
+    /// The time that is left, where it is limited.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        self.limit.map(|(limit, start)| limit.saturating_sub(start.elapsed()))
+    }
+
     /// Says so where it was the time limit that stopped the work.
-    pub(super) fn explain(&self, error: Error, output: &Path) -> Error {
+    pub(crate) fn explain(&self, error: Error, output: &Path) -> Error {
         let Some((limit, _)) = self.limit.filter(|_| error.kind() == ErrorKind::Interrupted && !self.inner.cancelled()) else {
             return error;
         };
@@ -136,7 +153,7 @@ mod tests {
     #[test]
     fn a_measurement_is_made_once_for_its_inputs() {
         let folder = tempfile::tempdir().unwrap();
-        let work = |inputs: &str| Work::new(folder.path(), &[inputs.to_owned()], Arc::new(Disk)).unwrap();
+        let work = |inputs: &str| Work::new(folder.path(), FOLDER, &[inputs.to_owned()], Arc::new(Disk)).unwrap();
         let made = std::cell::Cell::new(0);
         let measure = |work: &Work, name: &str| {
             work.once(name, &[], || {
@@ -151,13 +168,15 @@ mod tests {
         measure(&work("b"), "x").unwrap();
         assert_eq!(made.get(), 3);
         assert!(work("a").once::<f64>("z", &[], || Err(Error::bug("no"))).is_err());
+        work("a").forget("x", &[]);
+        assert_ne!(measure(&work("a"), "x").unwrap(), first);
         assert_eq!(work("a").once::<f64>("z", &[], || Ok(2.0)).unwrap(), 2.0, "an error is not kept");
     }
 
     #[test]
     fn what_cannot_be_read_is_made_again() {
         let folder = tempfile::tempdir().unwrap();
-        let work = Work::new(folder.path(), &[], Arc::new(Disk)).unwrap();
+        let work = Work::new(folder.path(), FOLDER, &[], Arc::new(Disk)).unwrap();
         work.once("x", &[], || Ok(1.5_f64)).unwrap();
         let file = std::fs::read_dir(work.folder()).unwrap().next().unwrap().unwrap().path();
         std::fs::write(&file, "1.").unwrap();
