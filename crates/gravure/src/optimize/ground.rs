@@ -41,7 +41,7 @@ pub(crate) enum Layout {
     Allocated {
         /// Bits for each weight at most.
         bits: f64,
-        /// Bits that tensors outside the layers keep at least.
+        /// Bits that tensors outside the layers keep at least, where the budget has as many.
         outer_floor: f64,
     },
     /// A fixed mixture.
@@ -239,7 +239,8 @@ impl Ground<'_> {
                 let budget = Budget { bits_per_weight: Some(*bits), max_size: prospect.request.budget.max_size, ..Budget::default() };
                 let request = OptimizeRequest { budget, method: Some(setup.method.clone()), ..prospect.request.clone() };
                 let space = prospect.space(&request)?;
-                let sensitivity = self.above(*outer_floor)?;
+                // A floor above the budget would leave nothing to the layers.
+                let sensitivity = self.above(outer_floor.min(*bits))?;
                 Search::new(&space, &prospect.device, &sensitivity)?.plan(f64::INFINITY)?.plan
             }
         };
