@@ -59,7 +59,7 @@ def make_reports(gravure, work):
         subprocess.run([gravure, "-q", *map(str, words)], check=True)
 
     run("quantize", model, "--type", "q2_k", "-o", work / "q2_k.gguf")
-    run("optimize", model, "--max-size", "4MB", "-o", work / "optimized", "-c", 128, "--calibration-chunks", 4,
+    run("optimize", "--recipe", "recipes/gravure-tiny.toml", "-o", work / "optimized", "-c", 128, "--calibration-chunks", 4,
         "--sensitivity-chunks", 1, "--eval-chunks", 4, "--encodings", "q2_k,q4_k,q8_0,f16")
     run("compare", model, work / "q2_k.gguf", work / "optimized/model.gguf", "-o", work / "compared", "-c", 128, "--chunks", 4)
     both = ["Size against quality", "Bits by layer", "Worst tokens"]

@@ -20,7 +20,9 @@ pub(crate) fn say(folder: &Path, args: &[&str]) -> String {
         }
     }
     let text = text.replace(&root().display().to_string(), "[ROOT]").replace(&folder.display().to_string(), "[FOLDER]");
-    text.lines().map(steady).collect::<Vec<_>>().join("\n")
+    // How far a slow machine has come is said every few seconds.
+    let is_progress = |line: &&str| line.starts_with("note: ") && line.contains(" % done, ");
+    text.lines().filter(|line| !is_progress(line)).map(steady).collect::<Vec<_>>().join("\n")
 }
 
 /// Takes times, rates and digests out of a line.
