@@ -100,8 +100,8 @@ pub fn bench_kernels(request: &KernelsRequest, observer: &dyn Observer) -> Resul
     for (encoding, row) in &samples {
         for isa in &sets {
             observer.go_on()?;
-            let (large, small) = (matrix(*encoding, row, request.rows, request.columns, *isa)?, (request.rows / 8).max(1));
-            let small = matrix(*encoding, row, small, request.columns, *isa)?;
+            let (large, small) = (matrix(&pool, *encoding, row, request.rows, request.columns, *isa)?, (request.rows / 8).max(1));
+            let small = matrix(&pool, *encoding, row, small, request.columns, *isa)?;
             let decode = seconds(&pool, &large, 1, Phase::Decode, request.repetitions)?;
             let prefill = seconds(&pool, &small, request.prompt, Phase::Prefill, request.repetitions)?;
             let bytes_per_second = large.bytes() as f64 / decode;
@@ -151,14 +151,14 @@ fn samples(request: &KernelsRequest) -> Result<Vec<(&'static dyn Encoding, Vec<u
 }
 
 /// A matrix whose rows are all the same.
-fn matrix(encoding: &'static dyn Encoding, row: &[u8], rows: usize, columns: usize, isa: Isa) -> Result<Matrix> {
-    let mut read = |range: std::ops::Range<u64>, out: &mut Vec<u8>| {
+fn matrix(pool: &Pool, encoding: &'static dyn Encoding, row: &[u8], rows: usize, columns: usize, isa: Isa) -> Result<Matrix> {
+    let read = |range: std::ops::Range<u64>, out: &mut Vec<u8>| {
         out.clear();
         range.for_each(|_| out.extend_from_slice(row));
         Ok(())
     };
-    let source = MatrixSource { name: encoding.id(), encoding, rows, columns, read: &mut read };
-    Matrix::load(source, isa, Activations::Fast).at_item(|| encoding.id().to_owned())
+    let source = MatrixSource { name: encoding.id(), encoding, rows, columns, rows_at_once: None, read: &read };
+    Matrix::load(pool, source, isa, Activations::Fast).at_item(|| encoding.id().to_owned())
 }
 
 /// The least seconds that `inputs` rows of activations take.

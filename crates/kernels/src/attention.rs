@@ -10,10 +10,12 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use gravure_base::{Error, Result};
-use gravure_simd::{F32s, Isa, Kernel, Simd, math};
+use gravure_simd::{F32s, Isa, Kernel, MAX_LANES, Simd, math};
 
 use crate::cache::{Cache, PAGE};
+use crate::dispatch::Level;
 use crate::elementwise::softcap;
+use crate::scores::{Mix, Products};
 use crate::{Pool, SharedRows};
 
 /// Queries (rows by heads) that share a decoded tile.
@@ -108,13 +110,14 @@ pub fn attention(
         })
         .collect();
     let (isa, out) = (Isa::detect(), SharedRows::new(out, out_width));
+    let tiles = Tiles { cache, layer, shape, queries, width, isa, level: Level::of(isa) };
     pool.run(tasks.len(), &|i| {
         SCRATCH.with_borrow_mut(|scratch| {
             let group = shape.heads / kept.kv_heads;
             let task = tasks[i];
             let sizes = Sizes::new(kept.key_length, kept.value_length, group, (task.to - task.from) * group);
             let scratch = sizes.split(scratch);
-            let results = isa.vectorize(Tiles { cache, layer, shape, queries, width, task, sizes, scratch });
+            let results = tiles.run(&task, &sizes, scratch);
             for (q, row) in results.chunks_exact(sizes.padded).enumerate() {
                 let (r, head) = (task.group.first_row + task.from + q / group, task.head * group + q % group);
                 // SAFETY: each row and head belongs to one task.
@@ -176,57 +179,82 @@ impl Sizes {
     }
 }
 
+/// What a task reads.
+#[derive(Clone, Copy)]
 struct Tiles<'a> {
     cache: &'a Cache,
     layer: usize,
     shape: &'a AttentionShape,
     queries: &'a [f32],
     width: usize,
-    task: Task<'a>,
-    sizes: Sizes,
-    scratch: Scratch<'a>,
+    isa: Isa,
+    level: Level,
 }
 
-impl<'a> Kernel for Tiles<'a> {
-    type Output = &'a [f32];
-    #[inline(always)]
-    fn run<S: Simd>(self, isa: S) -> &'a [f32] {
-        let Self { cache, layer, shape, queries, width, task, sizes, scratch } = self;
-        let Sizes { length, padded, group, queries: count } = sizes;
+impl Tiles<'_> {
+    /// The results of a task's queries, in rows of the padded length of values.
+    fn run<'s>(&self, task: &Task<'_>, sizes: &Sizes, scratch: Scratch<'s>) -> &'s [f32] {
+        let Self { cache, layer, shape, queries, width, isa, level } = *self;
+        let Sizes { length, padded, group, .. } = *sizes;
+        let Scratch { keys, values, queries: scaled, scores, sums, highest, totals } = scratch;
         let rows = task.group;
-        for (q, to) in scratch.queries.chunks_exact_mut(length).enumerate() {
+        for (q, to) in scaled.chunks_exact_mut(length).enumerate() {
             let (row, head) = (rows.first_row + task.from + q / group, task.head * group + q % group);
             let from = &queries[row * width + head * length..][..length];
             to.iter_mut().zip(from).for_each(|(to, from)| *to = from * shape.scale);
         }
-        scratch.sums.fill(0.0);
-        scratch.highest.fill(f32::NEG_INFINITY);
-        scratch.totals.fill(0.0);
+        sums.fill(0.0);
+        highest.fill(f32::NEG_INFINITY);
+        totals.fill(0.0);
         let first = shape.seen(rows.position + task.from, rows.end).start;
         let last = shape.seen(rows.position + task.to - 1, rows.end).end;
         for tile in first / PAGE..last.div_ceil(PAGE) {
             let start = tile * PAGE;
             let page = rows.pages[tile] as usize;
-            let keys = cache.keys(layer, page, task.head, scratch.keys);
-            products(isa, scratch.queries, keys, length, scratch.scores);
-            for q in 0..count {
-                let seen = shape.seen(rows.position + task.from + q / group, rows.end);
-                let visible = seen.start.clamp(start, start + PAGE) - start..seen.end.clamp(start, start + PAGE) - start;
-                let scores = &mut scratch.scores[q * PAGE..][..PAGE];
-                let factor = weigh(isa, scores, visible, shape.softcap, &mut scratch.highest[q], &mut scratch.totals[q]);
-                if factor != 1.0 {
-                    scratch.sums[q * padded..][..padded].iter_mut().for_each(|s| *s *= factor);
-                }
-            }
             let held = last.min(start + PAGE) - start;
-            let values = cache.values(layer, page, task.head, held, scratch.values);
-            mix(isa, scratch.scores, values, held, padded, scratch.sums);
+            let keys = cache.keys(layer, page, task.head, keys);
+            // SAFETY: the level was detected.
+            unsafe { level.run(Products { queries: scaled, keys, length, held, scores }) };
+            let visible = |q: usize| {
+                let seen = shape.seen(rows.position + task.from + q / group, rows.end);
+                seen.start.clamp(start, start + PAGE) - start..seen.end.clamp(start, start + PAGE) - start
+            };
+            isa.vectorize(Weigh { scores, visible, cap: shape.softcap, highest, totals, sums, padded });
+            let values = cache.values(layer, page, task.head, held, values);
+            // SAFETY: as above.
+            unsafe { level.run(Mix { weights: scores, values, padded, held, sums }) };
         }
-        for (sums, total) in scratch.sums.chunks_exact_mut(padded).zip(&*scratch.totals) {
+        for (sums, total) in sums.chunks_exact_mut(padded).zip(&*totals) {
             let inverse = 1.0 / total;
             sums.iter_mut().for_each(|s| *s *= inverse);
         }
-        scratch.sums
+        sums
+    }
+}
+
+/// Turns the scores of a tile into weights, query by query, and scales what was summed before.
+struct Weigh<'a, V> {
+    scores: &'a mut [f32],
+    /// Positions of the tile that a query sees.
+    visible: V,
+    cap: Option<f32>,
+    highest: &'a mut [f32],
+    totals: &'a mut [f32],
+    sums: &'a mut [f32],
+    padded: usize,
+}
+
+impl<V: Fn(usize) -> Range<usize>> Kernel for Weigh<'_, V> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, isa: S) {
+        let rows = self.scores.chunks_exact_mut(PAGE).zip(self.highest).zip(self.totals).zip(self.sums.chunks_exact_mut(self.padded));
+        for (q, (((scores, highest), total), sums)) in rows.enumerate() {
+            let factor = weigh(isa, scores, (self.visible)(q), self.cap, highest, total);
+            if factor != 1.0 {
+                sums.iter_mut().for_each(|s| *s *= factor);
+            }
+        }
     }
 }
 
@@ -249,7 +277,7 @@ fn weigh<S: Simd>(isa: S, scores: &mut [f32], visible: Range<usize>, cap: Option
     for lanes in scores.chunks_exact(S::LANES) {
         most = most.max(F32s::load(isa, lanes));
     }
-    let most = most.to_array().as_ref().iter().fold(*highest, |m, &v| if v > m { v } else { m });
+    let most = across(most, f32::max).max(*highest);
     let factor = if *highest == f32::NEG_INFINITY { 1.0 } else { exp_one(isa, *highest - most) };
     *highest = most;
     let mosts = F32s::splat(isa, most);
@@ -259,8 +287,23 @@ fn weigh<S: Simd>(isa: S, scores: &mut [f32], visible: Range<usize>, cap: Option
         sum = sum + weight;
         weight.store(lanes);
     }
-    *total = *total * factor + sum.to_array().as_ref().iter().sum::<f32>();
+    *total = *total * factor + across(sum, |a, b| a + b);
     factor
+}
+
+/// The lanes taken together, halves upon halves.
+#[inline(always)]
+fn across<S: Simd>(lanes: F32s<S>, join: impl Fn(f32, f32) -> f32) -> f32 {
+    let array = lanes.to_array();
+    let mut all = [0.0; MAX_LANES];
+    let (mut count, from) = (S::LANES, array.as_ref());
+    all[..count].copy_from_slice(from);
+    while count > 1 {
+        count /= 2;
+        let (low, high) = all.split_at_mut(count);
+        low.iter_mut().zip(high).for_each(|(a, b)| *a = join(*a, *b));
+    }
+    all[0]
 }
 
 #[inline(always)]
@@ -269,109 +312,6 @@ fn exp_one<S: Simd>(isa: S, x: f32) -> f32 {
         return 1.0;
     }
     math::exp(isa, F32s::splat(isa, x)).to_array().as_ref()[0]
-}
-
-/// `scores[q][p] = queries[q] . keys[..][p]`.
-#[inline(always)]
-fn products<S: Simd>(isa: S, queries: &[f32], keys: &[f32], length: usize, scores: &mut [f32]) {
-    let mut queries = queries.chunks_exact(4 * length);
-    let mut scores = scores.chunks_exact_mut(4 * PAGE);
-    for (queries, scores) in (&mut queries).zip(&mut scores) {
-        products_of::<S, 4>(isa, queries, keys, length, scores);
-    }
-    let rest = queries.remainder().chunks_exact(length);
-    for (query, scores) in rest.zip(scores.into_remainder().chunks_exact_mut(PAGE)) {
-        products_of::<S, 1>(isa, query, keys, length, scores);
-    }
-}
-
-#[inline(always)]
-fn products_of<S: Simd, const R: usize>(isa: S, queries: &[f32], keys: &[f32], length: usize, scores: &mut [f32]) {
-    let step = 4 * S::LANES;
-    for at in (0..PAGE).step_by(step) {
-        let mut sums = [[F32s::splat(isa, 0.0); 4]; R];
-        for (i, keys) in keys.chunks_exact(PAGE).enumerate().take(length) {
-            let keys = &keys[at..at + step];
-            let mut lanes = [F32s::splat(isa, 0.0); 4];
-            for (k, lanes) in lanes.iter_mut().enumerate() {
-                *lanes = F32s::load(isa, &keys[k * S::LANES..]);
-            }
-            for (r, sums) in sums.iter_mut().enumerate() {
-                let query = F32s::splat(isa, queries[r * length + i]);
-                for (sum, lanes) in sums.iter_mut().zip(&lanes) {
-                    *sum = *sum + query * *lanes;
-                }
-            }
-        }
-        for (r, sums) in sums.iter().enumerate() {
-            for (k, sum) in sums.iter().enumerate() {
-                sum.store(&mut scores[r * PAGE + at + k * S::LANES..]);
-            }
-        }
-    }
-}
-
-/// `sums[q] += weights[q][p] * values[p]` over the first `held` positions.
-#[inline(always)]
-fn mix<S: Simd>(isa: S, weights: &[f32], values: &[f32], held: usize, padded: usize, sums: &mut [f32]) {
-    let mut weights = weights.chunks_exact(4 * PAGE);
-    let mut sums = sums.chunks_exact_mut(4 * padded);
-    for (weights, sums) in (&mut weights).zip(&mut sums) {
-        mix_of::<S, 4>(isa, weights, values, held, padded, sums);
-    }
-    let rest = weights.remainder().chunks_exact(PAGE);
-    for (weights, sums) in rest.zip(sums.into_remainder().chunks_exact_mut(padded)) {
-        mix_of::<S, 1>(isa, weights, values, held, padded, sums);
-    }
-}
-
-#[inline(always)]
-fn mix_of<S: Simd, const R: usize>(isa: S, weights: &[f32], values: &[f32], held: usize, padded: usize, sums: &mut [f32]) {
-    let mut at = 0;
-    while at + 4 * S::LANES <= padded {
-        mix_columns::<S, R, 4>(isa, weights, values, held, padded, at, sums);
-        at += 4 * S::LANES;
-    }
-    while at < padded {
-        mix_columns::<S, R, 1>(isa, weights, values, held, padded, at, sums);
-        at += S::LANES;
-    }
-}
-
-#[inline(always)]
-fn mix_columns<S: Simd, const R: usize, const N: usize>(
-    isa: S,
-    weights: &[f32],
-    values: &[f32],
-    held: usize,
-    padded: usize,
-    at: usize,
-    sums: &mut [f32],
-) {
-    let mut lanes = [[F32s::splat(isa, 0.0); N]; R];
-    for (r, lanes) in lanes.iter_mut().enumerate() {
-        for (k, lanes) in lanes.iter_mut().enumerate() {
-            *lanes = F32s::load(isa, &sums[r * padded + at + k * S::LANES..]);
-        }
-    }
-    for (p, row) in values.chunks_exact(padded).enumerate().take(held) {
-        let row = &row[at..at + N * S::LANES];
-        let mut row_lanes = [F32s::splat(isa, 0.0); N];
-        for (k, lanes) in row_lanes.iter_mut().enumerate() {
-            *lanes = F32s::load(isa, &row[k * S::LANES..]);
-        }
-        for (r, lanes) in lanes.iter_mut().enumerate() {
-            let weight = F32s::splat(isa, weights[r * PAGE + p]);
-            for (sum, value) in lanes.iter_mut().zip(&row_lanes) {
-                *sum = *sum + weight * *value;
-            }
-        }
-    }
-    for (r, lanes) in lanes.iter().enumerate() {
-        for (k, lanes) in lanes.iter().enumerate() {
-            lanes.store(&mut sums[r * padded + at + k * S::LANES..]);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -101,23 +101,27 @@ impl Level {
     }
 }
 
+// Never inlined: what is done apart (`Lanes::apart`) has all registers to itself.
 #[cfg(target_arch = "x86_64")]
+#[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
-unsafe fn avx512<W: Work>(work: W) {
+pub(crate) unsafe fn avx512<W: Work>(work: W) {
     // SAFETY: the caller's promise.
     unsafe { work.run::<Avx512>() }
 }
 
 #[cfg(target_arch = "x86_64")]
+#[inline(never)]
 #[target_feature(enable = "avxvnni,avx2,fma,f16c")]
-unsafe fn avx_vnni<W: Work>(work: W) {
+pub(crate) unsafe fn avx_vnni<W: Work>(work: W) {
     // SAFETY: the caller's promise.
     unsafe { work.run::<Avx2<true>>() }
 }
 
 #[cfg(target_arch = "x86_64")]
+#[inline(never)]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn avx2<W: Work>(work: W) {
+pub(crate) unsafe fn avx2<W: Work>(work: W) {
     // SAFETY: the caller's promise.
     unsafe { work.run::<Avx2<false>>() }
 }

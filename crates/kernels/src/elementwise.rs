@@ -88,38 +88,40 @@ impl Kernel for Each<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, isa: S) {
         match self.function {
-            Unary::Silu => each(isa, self.values, silu::<S>),
-            Unary::Gelu => each(isa, self.values, gelu::<S>),
-            Unary::GeluTanh => each(isa, self.values, gelu_tanh::<S>),
+            Unary::Silu => each(isa, self.values, Silu),
+            Unary::Gelu => each(isa, self.values, Gelu),
+            Unary::GeluTanh => each(isa, self.values, GeluTanh),
             Unary::Scale(factor) => self.values.iter_mut().for_each(|v| *v *= factor),
-            Unary::Softcap(limit) => each_with(isa, self.values, limit),
+            Unary::Softcap(limit) => each(isa, self.values, Softcap(limit)),
         }
     }
 }
 
-#[inline(always)]
-fn each<S: Simd>(isa: S, values: &mut [f32], function: impl Fn(S, F32s<S>) -> F32s<S>) {
-    let mut parts = values.chunks_exact_mut(S::LANES);
-    for part in &mut parts {
-        function(isa, F32s::load(isa, part)).store(part);
-    }
-    let rest = parts.into_remainder();
-    let mut padded = [0.0; MAX_LANES];
-    padded[..rest.len()].copy_from_slice(rest);
-    function(isa, F32s::load(isa, &padded)).store(&mut padded);
-    rest.copy_from_slice(&padded[..rest.len()]);
+/// A function of lanes. A trait of our own and not `Fn`: the call of a function that is passed as a value is no
+/// part of the vectorized code, and each of its instructions becomes a call.
+trait OfLanes: Copy {
+    fn at<S: Simd>(self, isa: S, x: F32s<S>) -> F32s<S>;
 }
 
+#[derive(Clone, Copy)]
+struct Silu;
+#[derive(Clone, Copy)]
+struct Gelu;
+#[derive(Clone, Copy)]
+struct GeluTanh;
+#[derive(Clone, Copy)]
+struct Softcap(f32);
+
 #[inline(always)]
-fn each_with<S: Simd>(isa: S, values: &mut [f32], limit: f32) {
+fn each<S: Simd>(isa: S, values: &mut [f32], function: impl OfLanes) {
     let mut parts = values.chunks_exact_mut(S::LANES);
     for part in &mut parts {
-        softcap(isa, F32s::load(isa, part), limit).store(part);
+        function.at(isa, F32s::load(isa, part)).store(part);
     }
     let rest = parts.into_remainder();
     let mut padded = [0.0; MAX_LANES];
     padded[..rest.len()].copy_from_slice(rest);
-    softcap(isa, F32s::load(isa, &padded), limit).store(&mut padded);
+    function.at(isa, F32s::load(isa, &padded)).store(&mut padded);
     rest.copy_from_slice(&padded[..rest.len()]);
 }
 
@@ -141,34 +143,40 @@ impl Kernel for Both<'_> {
     }
 }
 
-#[inline(always)]
-fn silu<S: Simd>(isa: S, x: F32s<S>) -> F32s<S> {
-    let one = F32s::splat(isa, 1.0);
-    x / (one + math::exp(isa, F32s::splat(isa, 0.0) - x))
+impl OfLanes for Silu {
+    #[inline(always)]
+    fn at<S: Simd>(self, isa: S, x: F32s<S>) -> F32s<S> {
+        let one = F32s::splat(isa, 1.0);
+        x / (one + math::exp(isa, F32s::splat(isa, 0.0) - x))
+    }
 }
 
 /// `x sigmoid(2 u)`, which is `x (1 + tanh u) / 2` without its cancellation.
-#[inline(always)]
-fn gelu_tanh<S: Simd>(isa: S, x: F32s<S>) -> F32s<S> {
-    let splat = |v| F32s::splat(isa, v);
-    // 2 sqrt(2 / pi), and 0.044715 of it.
-    let u = x * (splat(1.595_769) + splat(0.071_354_81) * x * x);
-    x / (splat(1.0) + math::exp(isa, splat(0.0) - u))
+impl OfLanes for GeluTanh {
+    #[inline(always)]
+    fn at<S: Simd>(self, isa: S, x: F32s<S>) -> F32s<S> {
+        let splat = |v| F32s::splat(isa, v);
+        // 2 sqrt(2 / pi), and 0.044715 of it.
+        let u = x * (splat(1.595_769) + splat(0.071_354_81) * x * x);
+        x / (splat(1.0) + math::exp(isa, splat(0.0) - u))
+    }
 }
 
 /// With the complement of the error function by formula 7.1.26 of Abramowitz and Stegun (1964),
 /// `(a1 t + .. + a5 t^5) e^(-z^2)`, whose error is below 1.5e-7.
-#[inline(always)]
-fn gelu<S: Simd>(isa: S, x: F32s<S>) -> F32s<S> {
-    let splat = |v| F32s::splat(isa, v);
-    let z = x.abs() * splat(std::f32::consts::FRAC_1_SQRT_2);
-    let t = splat(1.0) / (splat(1.0) + splat(0.327_591_1) * z);
-    let mut p = splat(1.061_405_4);
-    for c in [-1.453_152, 1.421_413_7, -0.284_496_74, 0.254_829_6] {
-        p = p * t + splat(c);
+impl OfLanes for Gelu {
+    #[inline(always)]
+    fn at<S: Simd>(self, isa: S, x: F32s<S>) -> F32s<S> {
+        let splat = |v| F32s::splat(isa, v);
+        let z = x.abs() * splat(std::f32::consts::FRAC_1_SQRT_2);
+        let t = splat(1.0) / (splat(1.0) + splat(0.327_591_1) * z);
+        let mut p = splat(1.061_405_4);
+        for c in [-1.453_152, 1.421_413_7, -0.284_496_74, 0.254_829_6] {
+            p = p * t + splat(c);
+        }
+        let half = splat(0.5) * x * (p * t * math::exp(isa, splat(0.0) - z * z));
+        x.lt(splat(0.0)).select(half, x - half)
     }
-    let half = splat(0.5) * x * (p * t * math::exp(isa, splat(0.0) - z * z));
-    x.lt(splat(0.0)).select(half, x - half)
 }
 
 /// `limit * tanh(x / limit)`: near zero by the polynomial of Cephes (Moshier 1984), else by the
@@ -187,6 +195,13 @@ pub(crate) fn softcap<S: Simd>(isa: S, x: F32s<S>, limit: f32) -> F32s<S> {
     let far = splat(1.0) - splat(2.0) / (math::exp(isa, a + a) + splat(1.0));
     let far = u.lt(splat(0.0)).select(splat(0.0) - far, far);
     splat(limit) * a.lt(splat(0.625)).select(near, far)
+}
+
+impl OfLanes for Softcap {
+    #[inline(always)]
+    fn at<S: Simd>(self, isa: S, x: F32s<S>) -> F32s<S> {
+        softcap(isa, x, self.0)
+    }
 }
 
 #[cfg(test)]

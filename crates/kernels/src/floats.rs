@@ -10,6 +10,7 @@ use gravure_core::Encoding;
 use crate::dispatch::{Level, Work};
 use crate::lanes::portable::Portable;
 use crate::lanes::{Lanes, ROWS};
+use crate::matrix::Room;
 use crate::{Pool, SharedRows};
 
 /// Sums of each result.
@@ -39,8 +40,6 @@ pub(crate) struct Floats {
     kept: Kept,
     row_bytes: usize,
     data: Pages,
-    /// Bytes that are laid out.
-    filled: usize,
 }
 
 impl Floats {
@@ -55,33 +54,31 @@ impl Floats {
         let held = if kept == Kept::Encoded { rows } else { rows.next_multiple_of(ROWS) };
         let total = held.checked_mul(row_bytes).ok_or_else(|| Error::limit("the matrix does not fit in memory"))?;
         let data = Pages::zeroed(total)?;
-        Ok(Self { rows, columns, encoding, kept, row_bytes, data, filled: 0 })
+        Ok(Self { rows, columns, encoding, kept, row_bytes, data })
     }
 
-    /// Appends rows in their encoding; all but the last call give multiples of 16.
-    pub(crate) fn append(&mut self, encoded: &[u8]) -> Result<()> {
+    /// Where its rows go.
+    pub(crate) fn room(&mut self) -> Room<'_> {
+        let row_bytes = self.row_bytes;
         let width = match self.kept {
             Kept::F32 => 4,
             Kept::F16 | Kept::Bf16 => 2,
-            Kept::Encoded => self.row_bytes,
+            Kept::Encoded => {
+                let pack = |encoded: &[u8], out: &mut [u8]| out.copy_from_slice(encoded);
+                return Room { groups: SharedRows::new(&mut self.data, row_bytes), rows: 1, row_bytes, pack: Box::new(pack) };
+            }
         };
-        let whole = if self.kept == Kept::Encoded { encoded.len() } else { encoded.len().next_multiple_of(ROWS * self.row_bytes) };
-        let range = self.filled..self.filled + whole;
-        self.filled = range.end;
-        let out = self.data.get_mut(range).ok_or_else(|| Error::bug("more rows than the matrix has"))?;
-        if self.kept == Kept::Encoded {
-            out.copy_from_slice(encoded);
-            return Ok(());
-        }
-        for (out, group) in out.chunks_mut(ROWS * self.row_bytes).zip(encoded.chunks(ROWS * self.row_bytes)) {
-            for (lane, row) in group.chunks_exact(self.row_bytes).enumerate() {
-                let lanes = out[lane * width..].chunks_mut(ROWS * width);
-                for (to, from) in lanes.zip(row.chunks_exact(width)) {
-                    to[..width].copy_from_slice(from);
+        let pack = move |encoded: &[u8], out: &mut [u8]| {
+            for (out, group) in out.chunks_exact_mut(ROWS * row_bytes).zip(encoded.chunks(ROWS * row_bytes)) {
+                for (lane, row) in group.chunks_exact(row_bytes).enumerate() {
+                    let lanes = out[lane * width..].chunks_mut(ROWS * width);
+                    for (to, from) in lanes.zip(row.chunks_exact(width)) {
+                        to[..width].copy_from_slice(from);
+                    }
                 }
             }
-        }
-        Ok(())
+        };
+        Room { groups: SharedRows::new(&mut self.data, ROWS * row_bytes), rows: ROWS, row_bytes, pack: Box::new(pack) }
     }
 
     /// Bytes in memory.

@@ -190,9 +190,15 @@ impl<F: Form> Shape<F> {
         }
     }
 
+    /// The step, counted through groups that lie together, of a field of a piece: what [`Self::place`] turns around.
+    #[inline(always)]
+    const fn step(fields: usize, piece: usize, field: usize) -> usize {
+        let run = Self::STEPS_TOGETHER / fields;
+        if run < Self::STEPS { field * run + piece } else { (piece / Self::STEPS * fields + field) * Self::STEPS + piece % Self::STEPS }
+    }
+
     /// Puts 16 rows of a block in order. `out` is [`Self::BYTES`] long.
     pub(crate) fn pack(rows: &[Parts; ROWS], out: &mut [u8]) {
-        out.fill(0);
         for (lane, parts) in rows.iter().enumerate() {
             let each = Self::D / ROWS;
             out[each * lane..each * (lane + 1)].copy_from_slice(&parts.d.to_le_bytes()[..each]);
@@ -214,31 +220,38 @@ impl<F: Form> Shape<F> {
             if F::SHIFTS {
                 out[Self::SHIFTS_AT + 4 * lane..Self::SHIFTS_AT + 4 * lane + 4].copy_from_slice(&parts.shifts.to_le_bytes());
             }
-            for (step, codes) in parts.codes[..F::COLUMNS].as_chunks::<4>().0.iter().enumerate() {
-                let codes = u32::from_le_bytes(*codes);
-                let (group, step) = (step / Self::STEPS, step % Self::STEPS);
-                let (first, next) = (group / Self::TOGETHER, group % Self::TOGETHER);
-                let planes = Self::PLANES_AT + first * Self::CODES;
-                let mut put = |plane: usize, fields: usize, bits: u32| {
-                    let (piece, field) = Self::place(fields, next, step);
-                    let at = planes + plane + piece * PIECE + 4 * lane;
-                    let bits = bits << (field * 8 / fields);
-                    for (byte, bits) in out[at..at + 4].iter_mut().zip(bits.to_le_bytes()) {
-                        *byte |= bits;
-                    }
-                };
-                match F::BITS {
-                    8 => put(Self::WIDE_AT, 1, codes),
-                    4..=6 => put(Self::WIDE_AT, 2, codes & 0x0f0f_0f0f),
-                    1 => put(0, 8, codes & 0x0101_0101),
-                    _ => put(Self::TWO_AT, 4, codes & 0x0303_0303),
+        }
+        for (first, out) in out[Self::PLANES_AT..].chunks_exact_mut(Self::CODES).enumerate() {
+            let at = first * Self::STEPS_TOGETHER;
+            match F::BITS {
+                8 => Self::plane::<1>(rows, at, 0, &mut out[Self::WIDE_AT..]),
+                4..=6 => Self::plane::<2>(rows, at, 0, &mut out[Self::WIDE_AT..]),
+                1 => Self::plane::<8>(rows, at, 0, out),
+                _ => Self::plane::<4>(rows, at, 0, &mut out[Self::TWO_AT..]),
+            }
+            match F::BITS {
+                6 => Self::plane::<4>(rows, at, 4, &mut out[Self::TWO_AT..]),
+                5 => Self::plane::<8>(rows, at, 4, out),
+                3 => Self::plane::<8>(rows, at, 2, out),
+                _ => {}
+            }
+        }
+    }
+
+    /// Puts the bits from `bit` on of the codes of groups that lie together, the first of whose steps is `start`,
+    /// into a plane with `FIELDS` steps to a piece.
+    #[inline(always)]
+    fn plane<const FIELDS: usize>(rows: &[Parts; ROWS], start: usize, bit: usize, out: &mut [u8]) {
+        let mask = u32::from_le_bytes([((1_u32 << (8 / FIELDS)) - 1) as u8; 4]);
+        for (piece, out) in out.as_chunks_mut::<PIECE>().0.iter_mut().enumerate().take(Self::STEPS_TOGETHER / FIELDS) {
+            for (out, parts) in out.as_chunks_mut::<4>().0.iter_mut().zip(rows) {
+                let codes = parts.codes.as_chunks::<4>().0;
+                let mut word = 0;
+                for field in 0..FIELDS {
+                    let step = Self::step(FIELDS, piece, field);
+                    word |= (u32::from_le_bytes(codes[start + step]) >> bit & mask) << (field * 8 / FIELDS);
                 }
-                match F::BITS {
-                    6 => put(Self::TWO_AT, 4, codes >> 4 & 0x0303_0303),
-                    5 => put(0, 8, codes >> 4 & 0x0101_0101),
-                    3 => put(0, 8, codes >> 2 & 0x0101_0101),
-                    _ => {}
-                }
+                *out = word.to_le_bytes();
             }
         }
     }

@@ -76,13 +76,16 @@ forms!(
     q2_0::Q2_0,
 );
 
+#[allow(clippy::needless_range_loop, reason = "see below")]
 /// Codes of four bits: `i` in the low half of byte `i`, `i + bytes.len()` in the high half.
 #[inline(always)]
 fn nibbles(bytes: &[u8], codes: &mut [u8]) {
     let (low, high) = codes.split_at_mut(bytes.len());
-    for ((byte, low), high) in bytes.iter().zip(low).zip(high) {
-        *low = byte & 15;
-        *high = byte >> 4;
+    let high = &mut high[..bytes.len()];
+    // Numbered: vectors come of it, of zipped iterators single bytes.
+    for i in 0..bytes.len() {
+        low[i] = bytes[i] & 15;
+        high[i] = bytes[i] >> 4;
     }
 }
 

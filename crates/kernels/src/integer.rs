@@ -11,6 +11,7 @@
 //! have them laid out in bytes first, for [`TILE_COLUMNS`] columns of 32 rows at a time. Both do the same
 //! operations in the same order: a result does not depend on how many rows there are.
 
+use std::cell::RefCell;
 use std::marker::PhantomData;
 
 use gravure_base::{Error, Pages, Result};
@@ -19,6 +20,7 @@ use crate::dispatch::{Level, Work};
 use crate::form::{Form, PIECE, Parts, Shape};
 use crate::lanes::portable::Portable;
 use crate::lanes::{Lanes, ROWS};
+use crate::matrix::Room;
 use crate::rounded::{DIRECT_WIDTH, Groups, Rounded, TILE_FROM, TILE_WIDTH, width};
 use crate::{Pool, SharedRows};
 
@@ -33,8 +35,6 @@ pub(crate) struct Packed<F: Form> {
     columns: usize,
     /// Blocks of 16 rows, by groups of rows, then by columns.
     data: Pages,
-    /// Bytes that are laid out.
-    filled: usize,
     form: PhantomData<F>,
 }
 
@@ -89,90 +89,126 @@ unsafe fn start<L: Lanes, F: Form, const T: usize>(panel: Panel<T>, group: usize
 }
 
 /// 16 rows by `T` rows of activations, codes read as they are needed.
-#[inline(always)]
-unsafe fn direct<L: Lanes, F: Form, const T: usize>(mut block: *const u8, blocks: usize, panel: Panel<T>) -> [L::Float; T] {
-    // SAFETY: the group of rows has so many blocks and each row of activations as many columns.
-    unsafe {
-        let mut out = [L::float_zero(); T];
-        for index in 0..blocks {
-            let d = Shape::<F>::d::<L>(block);
-            if Shape::<F>::GROUPS == 1 {
-                let mut sums = [L::zero(); T];
-                for t in 0..T {
-                    sums[t] = start::<L, F, T>(panel, index, t);
-                }
-                for step in 0..Shape::<F>::STEPS {
-                    let codes = Shape::<F>::codes::<L>(block, 0, 0, step);
+struct Direct<F: Form, const T: usize> {
+    block: *const u8,
+    blocks: usize,
+    panel: Panel<T>,
+    /// 16 results of each row of activations.
+    out: *mut f32,
+    form: PhantomData<F>,
+}
+
+impl<F: Form, const T: usize> Work for Direct<F, T> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        let Self { mut block, blocks, panel, out: results, .. } = self;
+        // SAFETY: the group of rows has so many blocks and each row of activations as many columns.
+        unsafe {
+            let mut out = [L::float_zero(); T];
+            for index in 0..blocks {
+                let d = Shape::<F>::d::<L>(block);
+                if Shape::<F>::GROUPS == 1 {
+                    let mut sums = [L::zero(); T];
                     for t in 0..T {
-                        sums[t] = Shape::<F>::dot::<L>(sums[t], codes, L::every(panel.step(index * Shape::<F>::STEPS + step, t)));
+                        sums[t] = start::<L, F, T>(panel, index, t);
                     }
-                }
-                for t in 0..T {
-                    let scale = L::mul(d, L::float_every(panel.scales.add(index * T + t)));
-                    out[t] = L::fma(L::float(sums[t]), scale, out[t]);
-                    if F::MINIMA {
-                        out[t] = L::fma(Shape::<F>::m::<L>(block), L::float_every(panel.negated.add(index * T + t)), out[t]);
-                    }
-                }
-            } else {
-                let mut inner = [L::float_zero(); T];
-                let m = if F::MINIMA { Shape::<F>::m::<L>(block) } else { d };
-                let mut first = 0;
-                while first < Shape::<F>::GROUPS {
-                    written_out!(Shape::<F>::TOGETHER, next, {
-                        let place = index * Shape::<F>::GROUPS + first + next;
-                        let mut sums = [L::zero(); T];
+                    for step in 0..Shape::<F>::STEPS {
+                        let codes = Shape::<F>::codes::<L>(block, 0, 0, step);
                         for t in 0..T {
-                            sums[t] = start::<L, F, T>(panel, place, t);
+                            sums[t] = Shape::<F>::dot::<L>(sums[t], codes, L::every(panel.step(index * Shape::<F>::STEPS + step, t)));
                         }
-                        for step in 0..Shape::<F>::STEPS {
-                            let codes = Shape::<F>::codes::<L>(block, first, next, step);
+                    }
+                    for t in 0..T {
+                        let scale = L::mul(d, L::float_every(panel.scales.add(index * T + t)));
+                        out[t] = L::fma(L::float(sums[t]), scale, out[t]);
+                        if F::MINIMA {
+                            out[t] = L::fma(Shape::<F>::m::<L>(block), L::float_every(panel.negated.add(index * T + t)), out[t]);
+                        }
+                    }
+                } else {
+                    let mut inner = [L::float_zero(); T];
+                    let m = if F::MINIMA { Shape::<F>::m::<L>(block) } else { d };
+                    let mut first = 0;
+                    while first < Shape::<F>::GROUPS {
+                        written_out!(Shape::<F>::TOGETHER, next, {
+                            let place = index * Shape::<F>::GROUPS + first + next;
+                            let mut sums = [L::zero(); T];
                             for t in 0..T {
-                                sums[t] = Shape::<F>::dot::<L>(sums[t], codes, L::every(panel.step(place * Shape::<F>::STEPS + step, t)));
+                                sums[t] = start::<L, F, T>(panel, place, t);
                             }
-                        }
-                        let scale = Shape::<F>::scales::<L>(block, d, first + next);
-                        for t in 0..T {
-                            inner[t] = L::fma(L::float(sums[t]), scale, inner[t]);
-                            if F::MINIMA {
-                                let minima = Shape::<F>::minima::<L>(block, m, first + next);
-                                inner[t] = L::fma(minima, L::float_every(panel.negated.add(place * T + t)), inner[t]);
+                            for step in 0..Shape::<F>::STEPS {
+                                let codes = Shape::<F>::codes::<L>(block, first, next, step);
+                                for t in 0..T {
+                                    sums[t] =
+                                        Shape::<F>::dot::<L>(sums[t], codes, L::every(panel.step(place * Shape::<F>::STEPS + step, t)));
+                                }
                             }
-                        }
-                    });
-                    first += Shape::<F>::TOGETHER;
+                            let scale = Shape::<F>::scales::<L>(block, d, first + next);
+                            for t in 0..T {
+                                inner[t] = L::fma(L::float(sums[t]), scale, inner[t]);
+                                if F::MINIMA {
+                                    let minima = Shape::<F>::minima::<L>(block, m, first + next);
+                                    inner[t] = L::fma(minima, L::float_every(panel.negated.add(place * T + t)), inner[t]);
+                                }
+                            }
+                        });
+                        first += Shape::<F>::TOGETHER;
+                    }
+                    for t in 0..T {
+                        out[t] = L::fma(inner[t], L::float_every(panel.scales.add(index * T + t)), out[t]);
+                    }
                 }
-                for t in 0..T {
-                    out[t] = L::fma(inner[t], L::float_every(panel.scales.add(index * T + t)), out[t]);
-                }
+                block = block.add(Shape::<F>::BYTES);
             }
-            block = block.add(Shape::<F>::BYTES);
+            for t in 0..T {
+                L::float_store(out[t], results.add(t * ROWS));
+            }
         }
-        out
     }
+}
+
+/// What vectors are stored to: lines of the cache, so that none lies in two.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+struct Line(#[allow(dead_code, reason = "read through pointers")] [u8; 64]);
+
+thread_local! {
+    /// Room for a tile and its results, kept from product to product.
+    static ROOM: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Codes, scales and minima of [`TILE_COLUMNS`] columns of some groups of rows, laid out for many rows of
 /// activations: by group of columns, step, group of rows.
+#[derive(Debug, Clone, Copy)]
 struct Tile {
-    codes: Vec<u8>,
-    scales: Vec<f32>,
-    minima: Vec<f32>,
+    codes: *mut u8,
+    scales: *mut f32,
+    minima: *mut f32,
+    /// Results so far: for each row of activations 16 of each group of rows.
+    sums: *mut f32,
 }
 
 impl Tile {
-    fn new<F: Form>() -> Self {
-        let groups = TILE_COLUMNS / F::GROUP * TILE_GROUPS * ROWS;
-        Self {
-            codes: vec![0; TILE_COLUMNS * TILE_GROUPS * ROWS],
-            scales: vec![0.0; groups],
-            minima: vec![0.0; if F::MINIMA { groups } else { 0 }],
+    /// A tile for `count` rows of activations.
+    fn new<F: Form>(room: &mut Vec<Line>, count: usize) -> Self {
+        let line = size_of::<Line>();
+        let codes = TILE_COLUMNS * TILE_GROUPS * ROWS / line;
+        let groups = TILE_COLUMNS / F::GROUP * TILE_GROUPS * ROWS * size_of::<f32>() / line;
+        let minima = if F::MINIMA { groups } else { 0 };
+        let total = codes + groups + minima + count * TILE_GROUPS * ROWS * size_of::<f32>() / line;
+        if room.len() < total {
+            room.resize(total, Line([0; 64]));
         }
+        let codes_at = room.as_mut_ptr();
+        let scales_at = codes_at.wrapping_add(codes);
+        let minima_at = scales_at.wrapping_add(groups);
+        let sums_at = minima_at.wrapping_add(minima);
+        Self { codes: codes_at.cast(), scales: scales_at.cast(), minima: minima_at.cast(), sums: sums_at.cast() }
     }
 
     /// Lays out `blocks` blocks of `R` groups of rows.
     #[inline(always)]
-    unsafe fn fill<L: Lanes, F: Form, const R: usize>(&mut self, block: [*const u8; R], blocks: usize) {
+    unsafe fn fill<L: Lanes, F: Form, const R: usize>(self, block: [*const u8; R], blocks: usize) {
         // SAFETY: every group of rows has so many blocks, and the tile has room for them.
         unsafe {
             for r in 0..R {
@@ -186,12 +222,12 @@ impl Tile {
                             let place = index * Shape::<F>::GROUPS + first + next;
                             for step in 0..Shape::<F>::STEPS {
                                 let at = ((place * Shape::<F>::STEPS + step) * R + r) * PIECE;
-                                L::store(Shape::<F>::codes::<L>(block, first, next, step), self.codes.as_mut_ptr().add(at));
+                                L::store(Shape::<F>::codes::<L>(block, first, next, step), self.codes.add(at));
                             }
                             let at = (place * R + r) * ROWS;
-                            L::float_store(Shape::<F>::scales::<L>(block, d, first + next), self.scales.as_mut_ptr().add(at));
+                            L::float_store(Shape::<F>::scales::<L>(block, d, first + next), self.scales.add(at));
                             if F::MINIMA {
-                                L::float_store(Shape::<F>::minima::<L>(block, m, first + next), self.minima.as_mut_ptr().add(at));
+                                L::float_store(Shape::<F>::minima::<L>(block, m, first + next), self.minima.add(at));
                             }
                         });
                         first += Shape::<F>::TOGETHER;
@@ -200,11 +236,22 @@ impl Tile {
             }
         }
     }
+}
 
-    /// `R` groups of rows by `T` rows of activations; `sums` holds `R * 16` results of each row of activations
-    /// so far.
+/// `R` groups of rows, laid out, by `T` rows of activations.
+struct Multiply<F: Form, const R: usize, const T: usize> {
+    tile: Tile,
+    blocks: usize,
+    panel: Panel<T>,
+    /// `R * 16` results of each row of activations so far.
+    sums: *mut f32,
+    form: PhantomData<F>,
+}
+
+impl<F: Form, const R: usize, const T: usize> Work for Multiply<F, R, T> {
     #[inline(always)]
-    unsafe fn multiply<L: Lanes, F: Form, const R: usize, const T: usize>(&self, blocks: usize, panel: Panel<T>, sums: *mut f32) {
+    unsafe fn run<L: Lanes>(self) {
+        let Self { tile, blocks, panel, sums, .. } = self;
         // SAFETY: the tile holds so many blocks, each row of activations as many columns, `sums` `T` rows.
         unsafe {
             let mut out = [[L::float_zero(); R]; T];
@@ -222,7 +269,7 @@ impl Tile {
                     for t in 0..T {
                         dots[t] = [start::<L, F, T>(panel, place, t); R];
                     }
-                    let codes = self.codes.as_ptr().add(place * Shape::<F>::STEPS * R * PIECE);
+                    let codes = tile.codes.cast_const().add(place * Shape::<F>::STEPS * R * PIECE);
                     for step in 0..Shape::<F>::STEPS {
                         let mut weights = [L::zero(); R];
                         for r in 0..R {
@@ -236,7 +283,7 @@ impl Tile {
                         }
                     }
                     for r in 0..R {
-                        let scale = L::float_load(self.scales.as_ptr().add((place * R + r) * ROWS));
+                        let scale = L::float_load(tile.scales.cast_const().add((place * R + r) * ROWS));
                         for t in 0..T {
                             if single {
                                 let scale = L::mul(scale, L::float_every(panel.scales.add(place * T + t)));
@@ -246,7 +293,7 @@ impl Tile {
                             }
                         }
                         if F::MINIMA {
-                            let minima = L::float_load(self.minima.as_ptr().add((place * R + r) * ROWS));
+                            let minima = L::float_load(tile.minima.cast_const().add((place * R + r) * ROWS));
                             for t in 0..T {
                                 let sum = L::float_every(panel.negated.add(place * T + t));
                                 let to = if single { &mut out[t][r] } else { &mut inner[t][r] };
@@ -282,6 +329,7 @@ struct Product<'a, F: Form> {
     range: std::ops::Range<usize>,
     bias: Option<&'a [f32]>,
     out: SharedRows<'a>,
+    room: &'a mut Vec<Line>,
 }
 
 impl<F: Form> Product<'_, F> {
@@ -326,18 +374,20 @@ impl<F: Form> Product<'_, F> {
         let blocks = self.packed.columns / F::COLUMNS;
         // SAFETY: the matrix and the rows have as many columns as they say.
         unsafe {
-            let out = direct::<L, F, T>(self.packed.block(group), blocks, self.panel(first));
+            let mut out = [[0.0; ROWS]; T];
+            let (block, panel) = (self.packed.block(group), self.panel(first));
+            L::apart(Direct::<F, T> { block, blocks, panel, out: out.as_mut_ptr().cast(), form: PhantomData });
             for t in 0..T {
-                self.put::<L>(group, first + t, out[t]);
+                self.put::<L>(group, first + t, L::float_load(out[t].as_ptr()));
             }
         }
     }
 
     #[inline(always)]
-    unsafe fn tiled<L: Lanes, const R: usize>(&self, group: usize, tile: &mut Tile, sums: &mut [f32]) {
+    unsafe fn tiled<L: Lanes, const R: usize>(&self, group: usize, tile: Tile) {
         let (count, columns) = (self.out.rows(), self.packed.columns);
-        let sums = &mut sums[..count * R * ROWS];
-        sums.fill(0.0);
+        // SAFETY: the tile has room for so many results.
+        unsafe { tile.sums.write_bytes(0, count * R * ROWS) };
         let mut at = 0;
         while at < columns {
             let wide = TILE_COLUMNS.min(columns - at);
@@ -351,7 +401,7 @@ impl<F: Form> Product<'_, F> {
                 tile.fill::<L, F, R>(block, blocks);
                 let mut first = 0;
                 while first < count {
-                    let sums = sums.as_mut_ptr().add(first * R * ROWS);
+                    let sums = tile.sums.add(first * R * ROWS);
                     let together = width(first, count);
                     match together {
                         1 => self.some::<L, R, 1>(tile, blocks, first, at, sums),
@@ -368,17 +418,18 @@ impl<F: Form> Product<'_, F> {
         for index in 0..count {
             for r in 0..R {
                 // SAFETY: this task owns the groups; there are as many sums.
-                unsafe { self.put::<L>(group + r, index, L::float_load(sums.as_ptr().add((index * R + r) * ROWS))) };
+                unsafe { self.put::<L>(group + r, index, L::float_load(tile.sums.add((index * R + r) * ROWS))) };
             }
         }
     }
 
     #[inline(always)]
-    unsafe fn some<L: Lanes, const R: usize, const T: usize>(&self, tile: &Tile, blocks: usize, first: usize, at: usize, sums: *mut f32) {
+    unsafe fn some<L: Lanes, const R: usize, const T: usize>(&self, tile: Tile, blocks: usize, first: usize, at: usize, sums: *mut f32) {
         let () = Shape::<F>::ALIKE;
         // SAFETY: the caller's promise.
         unsafe {
-            tile.multiply::<L, F::Like, R, T>(blocks, self.panel(first).from::<F>(at), sums);
+            let panel = self.panel(first).from::<F>(at);
+            L::apart(Multiply::<F::Like, R, T> { tile, blocks, panel, sums, form: PhantomData });
         }
     }
 }
@@ -405,15 +456,14 @@ impl<F: Form> Work for Product<'_, F> {
                 }
                 return;
             }
-            let mut tile = Tile::new::<F>();
-            let mut sums = vec![0.0; count * TILE_GROUPS * ROWS];
+            let tile = Tile::new::<F>(self.room, count);
             let mut group = self.range.start;
             while group < self.range.end {
                 if self.range.end - group >= TILE_GROUPS {
-                    self.tiled::<L, TILE_GROUPS>(group, &mut tile, &mut sums);
+                    self.tiled::<L, TILE_GROUPS>(group, tile);
                     group += TILE_GROUPS;
                 } else {
-                    self.tiled::<L, 1>(group, &mut tile, &mut sums);
+                    self.tiled::<L, 1>(group, tile);
                     group += 1;
                 }
             }
@@ -423,8 +473,8 @@ impl<F: Form> Work for Product<'_, F> {
 
 /// A matrix that can be multiplied with, whatever its form.
 pub(crate) trait Integer: Send + Sync + std::fmt::Debug {
-    /// Appends rows in their encoding; all but the last call give multiples of 16.
-    fn append(&mut self, encoded: &[u8], threads: usize) -> Result<()>;
+    /// Where its rows go.
+    fn room(&mut self) -> Room<'_>;
     /// Bytes in memory.
     fn bytes(&self) -> u64;
     /// Columns of the blocks in which activations are rounded.
@@ -446,7 +496,7 @@ impl<F: Form> Packed<F> {
         }
         let total = rows.div_ceil(ROWS).checked_mul(columns / F::COLUMNS).and_then(|n| n.checked_mul(Shape::<F>::BYTES));
         let data = total.ok_or_else(|| Error::limit("the matrix does not fit in memory")).and_then(Pages::zeroed);
-        Some(data.map(|data| Self { rows, columns, data, filled: 0, form: PhantomData }))
+        Some(data.map(|data| Self { rows, columns, data, form: PhantomData }))
     }
 
     /// The first block of a group of rows.
@@ -457,38 +507,25 @@ impl<F: Form> Packed<F> {
 }
 
 impl<F: Form> Integer for Packed<F> {
-    fn append(&mut self, encoded: &[u8], threads: usize) -> Result<()> {
+    fn room(&mut self) -> Room<'_> {
         let blocks = self.columns / F::COLUMNS;
-        let row_bytes = blocks * F::ENCODED;
-        let count = encoded.len() / row_bytes;
-        let groups = count.div_ceil(ROWS);
-        let stride = blocks * Shape::<F>::BYTES;
-        let range = self.filled..self.filled + groups * stride;
-        self.filled = range.end;
-        let out = self.data.get_mut(range).ok_or_else(|| Error::bug("more rows than the matrix has"))?;
-        let pack = |group: usize, out: &mut [u8]| {
+        let (row_bytes, stride) = (blocks * F::ENCODED, blocks * Shape::<F>::BYTES);
+        let pack = move |encoded: &[u8], out: &mut [u8]| {
             let mut parts: [Parts; ROWS] = std::array::from_fn(|_| Parts::default());
-            let first = group * ROWS;
-            for (index, out) in out.chunks_exact_mut(Shape::<F>::BYTES).enumerate() {
-                for (lane, parts) in parts.iter_mut().enumerate().take(count - first) {
-                    let at = (first + lane) * row_bytes + index * F::ENCODED;
-                    F::split(&encoded[at..at + F::ENCODED], parts);
+            for (rows, out) in encoded.chunks(ROWS * row_bytes).zip(out.chunks_exact_mut(stride)) {
+                // Rows that are not there are zeros.
+                if rows.len() < ROWS * row_bytes {
+                    parts = std::array::from_fn(|_| Parts::default());
                 }
-                Shape::<F>::pack(&parts, out);
+                for (index, out) in out.chunks_exact_mut(Shape::<F>::BYTES).enumerate() {
+                    for (row, parts) in rows.chunks_exact(row_bytes).zip(&mut parts) {
+                        F::split(&row[index * F::ENCODED..][..F::ENCODED], parts);
+                    }
+                    Shape::<F>::pack(&parts, out);
+                }
             }
         };
-        let share = groups.div_ceil(threads.max(1)).max(1);
-        std::thread::scope(|scope| {
-            for (part, out) in out.chunks_mut(share * stride).enumerate() {
-                let mut work = move || out.chunks_exact_mut(stride).enumerate().for_each(|(i, out)| pack(part * share + i, out));
-                if threads > 1 {
-                    scope.spawn(work);
-                } else {
-                    work();
-                }
-            }
-        });
-        Ok(())
+        Room { groups: SharedRows::new(&mut self.data, stride), rows: ROWS, row_bytes, pack: Box::new(pack) }
     }
 
     fn bytes(&self) -> u64 {
@@ -513,7 +550,7 @@ impl<F: Form> Integer for Packed<F> {
             let range = task * each..((task + 1) * each).min(all);
             // SAFETY: the level was detected; the rows are as long as the matrix is wide, since `linear` has
             // checked it; tasks have disjoint groups of rows.
-            unsafe { level.run(Product { packed: self, rounded, groups, range, bias, out }) };
+            ROOM.with_borrow_mut(|room| unsafe { level.run(Product { packed: self, rounded, groups, range, bias, out, room }) });
         });
     }
 

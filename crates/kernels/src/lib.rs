@@ -25,6 +25,8 @@ mod parallel;
 mod pool;
 mod rope;
 mod rounded;
+#[allow(clippy::needless_range_loop, reason = "numbered loops over arrays of registers unroll, iterators may not")]
+mod scores;
 mod shared;
 
 pub use attention::{AttentionRows, AttentionShape, attention};

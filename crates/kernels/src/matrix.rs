@@ -1,6 +1,8 @@
 //! A weight that is ready to be multiplied with.
 
+use std::cell::RefCell;
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use gravure_base::{Error, Result};
 use gravure_core::Encoding;
@@ -13,9 +15,10 @@ use crate::form::Form;
 use crate::forms::{self, Visitor};
 use crate::integer::{Integer, Packed};
 use crate::lanes::ROWS;
+use crate::{Pool, SharedRows};
 
-/// Replaces the buffer with the encoded bytes of a range of rows.
-pub type ReadRows<'a> = dyn FnMut(Range<u64>, &mut Vec<u8>) -> Result<()> + 'a;
+/// Replaces the buffer with the encoded bytes of a range of rows; several threads ask at once.
+pub type ReadRows<'a> = dyn Fn(Range<u64>, &mut Vec<u8>) -> Result<()> + Sync + 'a;
 
 /// Where the encoded rows of a matrix come from.
 pub struct MatrixSource<'a> {
@@ -27,8 +30,10 @@ pub struct MatrixSource<'a> {
     pub rows: usize,
     /// Inputs.
     pub columns: usize,
+    /// Rows that should be read at once, where fewer cost as much.
+    pub rows_at_once: Option<u64>,
     /// Replaces the buffer with the encoded bytes of a range of rows.
-    pub read: &'a mut ReadRows<'a>,
+    pub read: &'a ReadRows<'a>,
 }
 
 impl std::fmt::Debug for MatrixSource<'_> {
@@ -55,10 +60,46 @@ pub(crate) enum Weights {
     Floats(Floats),
 }
 
-/// Bytes that are read at once.
-const CHUNK: u64 = 8 << 20;
-/// Threads that put weights in order: as many as the machine has, within reason.
-const MOST_THREADS: usize = 16;
+/// Bytes that are read at once: they are put in order while the second-level cache still has them.
+const CHUNK: u64 = 256 << 10;
+
+thread_local! {
+    /// Encoded rows, kept from chunk to chunk.
+    static ENCODED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Puts encoded rows in order.
+pub(crate) type PackRows<'a> = dyn Fn(&[u8], &mut [u8]) + Sync + 'a;
+
+/// Where rows of a matrix go, from their encoding.
+pub(crate) struct Room<'a> {
+    /// Groups of [`Room::rows`] rows.
+    pub(crate) groups: SharedRows<'a, u8>,
+    /// Rows of a group.
+    pub(crate) rows: usize,
+    /// Bytes of an encoded row.
+    pub(crate) row_bytes: usize,
+    /// Puts the encoded rows of some groups, the last of which may have fewer, in order. What it does not write
+    /// is zero.
+    pub(crate) pack: Box<PackRows<'a>>,
+}
+
+impl Room<'_> {
+    /// Puts rows from `start`, the first of a group, on in order.
+    ///
+    /// # Safety
+    /// No two calls at the same time have rows of the same group.
+    unsafe fn fill(&self, start: usize, encoded: &[u8]) -> Result<()> {
+        let first = start / self.rows;
+        let count = (encoded.len() / self.row_bytes.max(1)).div_ceil(self.rows);
+        if !start.is_multiple_of(self.rows) || first + count > self.groups.rows() {
+            return Err(Error::bug("rows that the matrix does not have"));
+        }
+        // SAFETY: the caller's promise.
+        (self.pack)(encoded, unsafe { self.groups.rows_of(first..first + count) });
+        Ok(())
+    }
+}
 
 /// Makes an empty matrix of a form.
 struct Empty {
@@ -75,13 +116,13 @@ impl Visitor for Empty {
 }
 
 impl Matrix {
-    /// Reads all rows and lays them out for the best kernel of this encoding on `isa`.
+    /// Reads all rows and lays them out for the best kernel of this encoding on `isa`, on all threads of the pool.
     ///
     /// # Errors
     /// Those of the source; `Unsupported` where rows are no whole blocks; `Input` for weights that
     /// are no numbers, with the range of rows; `Limit` where memory does not suffice.
-    pub fn load(source: MatrixSource<'_>, isa: Isa, activations: Activations) -> Result<Self> {
-        let MatrixSource { name, encoding, rows, columns, read } = source;
+    pub fn load(pool: &Pool, source: MatrixSource<'_>, isa: Isa, activations: Activations) -> Result<Self> {
+        let MatrixSource { name, encoding, rows, columns, rows_at_once, read } = source;
         let row_bytes = usize::try_from(encoding.row_bytes(columns as u64)?).map_err(|_| Error::limit("a row does not fit in memory"))?;
         let form = match activations {
             Activations::Fast => forms::visit(encoding.id(), Empty { rows, columns }).flatten().transpose()?,
@@ -91,24 +132,37 @@ impl Matrix {
             Some(integer) => Weights::Integer(integer),
             None => Weights::Floats(Floats::new(rows, columns, encoding, row_bytes)?),
         };
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
-        let step = (CHUNK / row_bytes.max(1) as u64).max(1).next_multiple_of(ROWS as u64);
-        let mut chunk = Vec::new();
-        let mut start = 0;
-        while start < rows as u64 {
-            let end = (start + step).min(rows as u64);
-            read(start..end, &mut chunk)?;
-            if chunk.len() as u64 != row_bytes as u64 * (end - start) {
-                return Err(Error::bug(format!("{} bytes of {} rows of {row_bytes}", chunk.len(), end - start)));
+        let step = (CHUNK / row_bytes.max(1) as u64).max(rows_at_once.unwrap_or(1)).max(1);
+        let step = usize::try_from(step).unwrap_or(usize::MAX).min(rows.max(1)).next_multiple_of(ROWS);
+        let room = match &mut weights {
+            Weights::Integer(integer) => integer.room(),
+            Weights::Floats(floats) => floats.room(),
+        };
+        let failed: Mutex<Option<(usize, Error)>> = Mutex::new(None);
+        pool.run(rows.div_ceil(step), &|chunk| {
+            let done = ENCODED.with_borrow_mut(|encoded| {
+                let (start, end) = (chunk * step, ((chunk + 1) * step).min(rows));
+                read(start as u64..end as u64, encoded)?;
+                if encoded.len() != row_bytes * (end - start) {
+                    return Err(Error::bug(format!("{} bytes of {} rows of {row_bytes}", encoded.len(), end - start)));
+                }
+                encoding.validate(encoded).map_err(|e| e.at_item(format!("rows {start} to {end} of {name}")))?;
+                // SAFETY: chunks have disjoint rows.
+                unsafe { room.fill(start, encoded) }
+            });
+            if let Err(error) = done {
+                let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                // Of several the first in the file, whoever came first.
+                if failed.as_ref().is_none_or(|(before, _)| chunk < *before) {
+                    *failed = Some((chunk, error));
+                }
             }
-            encoding.validate(&chunk).map_err(|e| e.at_item(format!("rows {start} to {end} of {name}")))?;
-            match &mut weights {
-                Weights::Integer(integer) => integer.append(&chunk, threads)?,
-                Weights::Floats(floats) => floats.append(&chunk)?,
-            }
-            start = end;
+        });
+        drop(room);
+        match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some((_, error)) => Err(error),
+            None => Ok(Self { name: name.to_owned(), encoding, rows, columns, level: Level::of(isa), weights }),
         }
-        Ok(Self { name: name.to_owned(), encoding, rows, columns, level: Level::of(isa), weights })
     }
 
     /// Name for messages.

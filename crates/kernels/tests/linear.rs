@@ -24,13 +24,14 @@ fn load(encoding: &'static dyn Encoding, bytes: &[u8], rows: usize, columns: usi
         encoding,
         rows,
         columns,
-        read: &mut |range, out| {
+        rows_at_once: None,
+        read: &|range: std::ops::Range<u64>, out: &mut Vec<u8>| {
             out.clear();
             out.extend_from_slice(&bytes[range.start as usize * row_bytes..range.end as usize * row_bytes]);
             Ok(())
         },
     };
-    Matrix::load(source, isa, activations).unwrap()
+    Matrix::load(&Pool::new(2), source, isa, activations).unwrap()
 }
 
 fn product(pool: &Pool, matrix: &Matrix, values: &[f32], bias: Option<&[f32]>) -> Vec<f32> {

@@ -6,6 +6,7 @@
 use std::arch::x86_64::*;
 
 use super::Lanes;
+use crate::dispatch::{self, Work};
 
 /// See the module's page. `VNNI`: with AVX-VNNI.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +48,12 @@ unsafe fn bytes(value: __m128i) -> [__m256; 2] {
 impl<const VNNI: bool> Lanes for Avx2<VNNI> {
     type Int = [__m256i; 2];
     type Float = [__m256; 2];
+    const REGISTERS: usize = 8;
+
+    #[inline(always)]
+    unsafe fn apart<W: Work>(work: W) {
+        unsafe { if VNNI { dispatch::avx_vnni(work) } else { dispatch::avx2(work) } }
+    }
 
     #[inline(always)]
     unsafe fn load(from: *const u8) -> [__m256i; 2] {

@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::Lanes;
+use crate::dispatch::{self, Work};
 
 /// See the module's page.
 #[derive(Debug, Clone, Copy)]
@@ -14,6 +15,12 @@ pub(crate) struct Avx512;
 impl Lanes for Avx512 {
     type Int = __m512i;
     type Float = __m512;
+    const REGISTERS: usize = 32;
+
+    #[inline(always)]
+    unsafe fn apart<W: Work>(work: W) {
+        unsafe { dispatch::avx512(work) }
+    }
 
     #[inline(always)]
     unsafe fn load(from: *const u8) -> __m512i {

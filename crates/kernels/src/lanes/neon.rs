@@ -7,6 +7,7 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::Lanes;
+use crate::dispatch::Work;
 
 /// See the module's page. `MIXED`: with products of unsigned and signed bytes.
 #[derive(Debug, Clone, Copy)]
@@ -91,6 +92,12 @@ macro_rules! four {
 impl<const MIXED: bool> Lanes for Neon<MIXED> {
     type Int = [uint8x16_t; 4];
     type Float = [float32x4_t; 4];
+    const REGISTERS: usize = 8;
+
+    #[inline(never)]
+    unsafe fn apart<W: Work>(work: W) {
+        unsafe { work.run::<Self>() }
+    }
 
     #[inline(always)]
     unsafe fn load(from: *const u8) -> Self::Int {

@@ -3,6 +3,7 @@
 use half::f16;
 
 use super::{Lanes, ROWS};
+use crate::dispatch::Work;
 
 /// See the module's page.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +31,12 @@ fn integers(value: &[u8; BYTES]) -> [i32; ROWS] {
 impl Lanes for Portable {
     type Int = [u8; BYTES];
     type Float = [f32; ROWS];
+    const REGISTERS: usize = 8;
+
+    #[inline(never)]
+    unsafe fn apart<W: Work>(work: W) {
+        unsafe { work.run::<Self>() }
+    }
 
     #[inline(always)]
     unsafe fn load(from: *const u8) -> [u8; BYTES] {

@@ -70,9 +70,14 @@ impl Machine {
         let tensors: HashMap<TensorId, &Tensor> = model.tensors.iter().filter_map(|t| Some((t.id?, t))).collect();
         let find = |id: &TensorId| tensors.get(id).copied().ok_or_else(|| Error::bug("a weight that is not there"));
         let in_file = |e: Error| e.in_file(&model.source.path);
+        let pool = Pool::new(request.threads);
         let vectors: Vec<Vec<f32>> = fused.vectors.iter().map(|id| weights::vector(find(id)?)).collect::<Result<_>>().map_err(in_file)?;
-        let matrices: Vec<Matrix> =
-            fused.matrices.iter().map(|id| weights::matrix(find(id)?, request.activations)).collect::<Result<_>>().map_err(in_file)?;
+        let matrices: Vec<Matrix> = fused
+            .matrices
+            .iter()
+            .map(|id| weights::matrix(&pool, find(id)?, request.activations))
+            .collect::<Result<_>>()
+            .map_err(in_file)?;
         let angles = fused
             .rotations
             .iter()
@@ -91,8 +96,7 @@ impl Machine {
         let read = fused.matrices.iter().chain(&fused.vectors);
         let read = read.map(|id| Ok((*id, find(id)?.clone()))).collect::<Result<_>>()?;
         let fingerprint = Fingerprint::new(read, &request.adapters);
-        let adapters = adapters(request, &fused, &matrices)?;
-        let pool = Pool::new(request.threads);
+        let adapters = adapters(&pool, request, &fused, &matrices)?;
         Ok(Self { outline, fused, whole: OnceLock::new(), matrices, vectors, angles, adapters, pool, fingerprint })
     }
 
@@ -401,7 +405,7 @@ fn tap(taps: &mut dyn Taps, node: &Node, rows: usize, buffers: &Buffers) -> Resu
 }
 
 /// Reads the adapters, whose pairs have to fit the maps that they change.
-fn adapters(request: &LoadRequest<'_>, program: &Program, matrices: &[Matrix]) -> Result<Vec<LowRank>> {
+fn adapters(pool: &Pool, request: &LoadRequest<'_>, program: &Program, matrices: &[Matrix]) -> Result<Vec<LowRank>> {
     let mut out = Vec::new();
     for adapter in &request.adapters {
         for (weight, a, b) in &adapter.pairs {
@@ -410,7 +414,7 @@ fn adapters(request: &LoadRequest<'_>, program: &Program, matrices: &[Matrix]) -
                 return Err(Error::input("an adapter changes a weight that the model does not have").at_item(&*a.name));
             };
             let exact = gravure_core::contracts::Activations::F32;
-            let (down, up) = (weights::matrix(a, exact)?, weights::matrix(b, exact)?);
+            let (down, up) = (weights::matrix(pool, a, exact)?, weights::matrix(pool, b, exact)?);
             if down.columns() != matrix.columns() || up.rows() != matrix.rows() || up.columns() != down.rows() {
                 let shapes = format!("{} and {} do not fit [{}, {}]", a.shape, b.shape, matrix.rows(), matrix.columns());
                 return Err(Error::input(format!("an adapter's shapes {shapes}")).at_item(&*a.name));

@@ -3,14 +3,14 @@
 use gravure_base::{Error, Result};
 use gravure_core::Tensor;
 use gravure_core::contracts::Activations;
-use gravure_kernels::{Matrix, MatrixSource};
+use gravure_kernels::{Matrix, MatrixSource, Pool};
 use gravure_simd::Isa;
 
 /// A tensor as a matrix that can be multiplied with.
 ///
 /// # Errors
 /// Those of its source; `Input` where it is no matrix or has weights that are no numbers.
-pub(crate) fn matrix(tensor: &Tensor, activations: Activations) -> Result<Matrix> {
+pub(crate) fn matrix(pool: &Pool, tensor: &Tensor, activations: Activations) -> Result<Matrix> {
     let &[rows, columns] = tensor.shape.dimensions() else {
         return Err(Error::input(format!("has the shape {} and should be a matrix", tensor.shape)).at_item(&*tensor.name));
     };
@@ -20,9 +20,10 @@ pub(crate) fn matrix(tensor: &Tensor, activations: Activations) -> Result<Matrix
         encoding: tensor.encoding,
         rows: usize::try_from(rows).map_err(large)?,
         columns: usize::try_from(columns).map_err(large)?,
-        read: &mut |rows, out| tensor.data.read_rows(rows, out),
+        rows_at_once: tensor.data.rows_at_once(),
+        read: &|rows, out| tensor.data.read_rows(rows, out),
     };
-    Matrix::load(source, Isa::detect(), activations).map_err(|e| e.at_item(&*tensor.name))
+    Matrix::load(pool, source, Isa::detect(), activations).map_err(|e| e.at_item(&*tensor.name))
 }
 
 /// A tensor as a vector.
