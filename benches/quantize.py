@@ -23,6 +23,7 @@ import struct
 import sys
 import time
 from pathlib import Path
+from random import Random
 
 import numpy as np
 from gguf import GGUFReader, GGUFWriter
@@ -56,7 +57,38 @@ def values(name, shape):
     return (rng.standard_normal(shape, dtype=np.float32) * 0.02).astype(np.float16)
 
 
-def make_gguf(path, layers):
+def byte_letters():
+    """The letters that stand for bytes 0 to 255 in a byte-level BPE vocabulary."""
+    kept = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = (b for b in range(256) if b not in kept)
+    letters = {b: chr(b) for b in kept} | {b: chr(256 + i) for i, b in enumerate(others)}
+    return [letters[b] for b in range(256)]
+
+
+def add_vocabulary(writer):
+    """A byte-level BPE vocabulary of Llama-3's size: 128,000 tokens of random merges, 256 reserved ones."""
+    random = Random(0)
+    tokens = byte_letters()
+    known, merges = set(tokens), []
+    parts = [t for t in tokens if t.isascii() and t.isalpha()]
+    while len(tokens) < VOCAB - 256:
+        left, right = random.choice(parts), random.choice(parts)
+        merged = left + right
+        if len(merged) <= 12 and merged not in known:
+            known.add(merged)
+            merges.append(f"{left} {right}")
+            tokens.append(merged)
+            parts.append(merged)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("llama-bpe")
+    writer.add_token_list(tokens + [f"<|reserved_{i}|>" for i in range(256)])
+    writer.add_token_types([1] * len(tokens) + [3] * 256)
+    writer.add_token_merges(merges)
+    writer.add_bos_token_id(VOCAB - 256)
+    writer.add_eos_token_id(VOCAB - 247)
+
+
+def make_gguf(path, layers, vocabulary=False):
     writer = GGUFWriter(path, "llama")
     writer.add_block_count(layers)
     writer.add_context_length(131072)
@@ -69,7 +101,10 @@ def make_gguf(path, layers):
     writer.add_vocab_size(VOCAB)
     writer.add_rope_dimension_count(HEAD)
     writer.add_file_type(1)
-    writer.add_tokenizer_model("none")
+    if vocabulary:
+        add_vocabulary(writer)
+    else:
+        writer.add_tokenizer_model("none")
     for name, _, shape in tensors(layers):
         writer.add_tensor_info(name, shape, np.float32 if len(shape) == 1 else np.float16, int(np.prod(shape)) * (4 if len(shape) == 1 else 2))
     writer.write_header_to_file()

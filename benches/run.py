@@ -6,10 +6,16 @@ runs both programs on each file, alternately.
 
     pip install numpy gguf
     python benches/run.py --gravure target/release/gravure --llama-bench PATH --folder /big/disk \\
-        --types q4_0,q4_k_m,q6_k,q8_0 [--threads 2] [--runs 3] [--prompt 512] [--generate 48] [--json out.json]
+        --types q4_0,q4_k_m,q6_k,q8_0 [--threads 2] [--runs 3] [--prompt 512] [--generate 48] [--json out.json] \\
+        [--llama-cli PATH] [--openvino PYTHON]
 
 Figures are medians over the runs of each program's own median or mean; ratios are gravure / peer. `share` is the part of
 the memory bandwidth, as `gravure bench` measures it, that decoding reaches.
+
+`--llama-cli` (llama.cpp's llama-completion) compares loading as well: seconds from the start of the process to its end
+after one token of a prompt of one, with the file in the page cache and no warming up. The files have a tokenizer of
+128,256 tokens, as the real model has. `--openvino` (a Python with openvino-genai) runs the same GGUF by OpenVINO GenAI,
+the best of `--runs`; it reads q4_0, q4_k_m and q8_0.
 """
 
 import argparse
@@ -17,9 +23,26 @@ import json
 import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from quantize import make_gguf
+
+# Run by the Python of --openvino: a GGUF's prefill and decode as JSON.
+OPENVINO = """
+import json, sys
+import numpy, openvino, openvino_genai
+model, (threads, prompt, generate, runs) = sys.argv[1], map(int, sys.argv[2:])
+pipe = openvino_genai.LLMPipeline(model, "CPU", INFERENCE_NUM_THREADS=threads)
+ids = openvino.Tensor(numpy.random.default_rng(0).integers(0, 100000, (1, prompt)))
+config = openvino_genai.GenerationConfig(max_new_tokens=generate + 1, ignore_eos=True, do_sample=False)
+best = {"prefill": 0.0, "decode": 0.0}
+for _ in range(runs + 1):
+    metrics = pipe.generate(ids, config).perf_metrics
+    best["prefill"] = max(best["prefill"], prompt / metrics.get_ttft().mean * 1e3)
+    best["decode"] = max(best["decode"], 1e3 / metrics.get_tpot().mean)
+print(json.dumps(best))
+"""
 
 
 def output(command):
@@ -53,6 +76,27 @@ def peer(arguments, model):
     }
 
 
+def openvino(arguments, model):
+    numbers = [str(n) for n in (arguments.threads, arguments.prompt, arguments.generate, arguments.runs)]
+    result = subprocess.run([arguments.openvino, "-c", OPENVINO, str(model), *numbers], capture_output=True, text=True)
+    return json.loads(result.stdout.splitlines()[-1]) if result.returncode == 0 else None
+
+
+def first_token(command):
+    """Seconds of a process that answers a prompt of one token by one token."""
+    start = time.monotonic()
+    subprocess.run([str(c) for c in command], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.monotonic() - start
+
+
+def loads(arguments, model):
+    threads = ["-t", arguments.threads, "-p", "a", "-n", 1]
+    return {
+        "gravure": first_token([arguments.gravure, "run", model, "-q", *threads]),
+        "llama-cli": first_token([arguments.llama_cli, "-m", model, "--no-warmup", "-no-cnv", *threads]),
+    }
+
+
 def median(samples, key):
     return statistics.median(s[key] for s in samples)
 
@@ -61,6 +105,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gravure", required=True)
     parser.add_argument("--llama-bench", required=True)
+    parser.add_argument("--llama-cli")
+    parser.add_argument("--openvino")
     parser.add_argument("--folder", required=True, type=Path)
     parser.add_argument("--types", default="q4_0,q4_k_m,q6_k,q8_0")
     parser.add_argument("--threads", type=int, default=2)
@@ -71,22 +117,28 @@ def main():
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    source = arguments.folder / f"shape-{arguments.layers}.gguf"
+    source = arguments.folder / f"run-{arguments.layers}.gguf"
     if not source.exists():
-        make_gguf(source, arguments.layers)
+        make_gguf(source, arguments.layers, vocabulary=True)
     results = {}
     for kind in arguments.types.split(","):
-        model = arguments.folder / f"shape-{arguments.layers}-{kind}.gguf"
+        model = arguments.folder / f"run-{arguments.layers}-{kind}.gguf"
         if not model.exists():
             subprocess.run([arguments.gravure, "-q", "quantize", source, "--type", kind, "-o", model], check=True)
-        ours_runs, peer_runs = [], []
+        ours_runs, peer_runs, load_runs = [], [], []
         for _ in range(arguments.runs):
+            if arguments.llama_cli:
+                load_runs.append(loads(arguments, model))
             peer_runs.append(peer(arguments, model))
             ours_runs.append(ours(arguments, model))
         results[kind] = {
             "gravure": {k: ours_runs[0][k] if k == "kernels" else median(ours_runs, k) for k in ours_runs[0]},
             "llama-bench": {k: median(peer_runs, k) for k in peer_runs[0]},
         }
+        if load_runs:
+            results[kind]["first token"] = {k: median(load_runs, k) for k in load_runs[0]}
+        if arguments.openvino:
+            results[kind]["openvino"] = openvino(arguments, model)
     print("| type | prefill t/s: llama-bench | gravure | ratio | decode t/s: llama-bench | gravure | ratio | share of bandwidth | load s | peak MiB |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     for kind, result in results.items():
@@ -95,6 +147,16 @@ def main():
             f"| {kind} | {b['prefill']:.1f} | {a['prefill']:.1f} | {a['prefill'] / b['prefill']:.2f} | {b['decode']:.2f} | {a['decode']:.2f} "
             f"| {a['decode'] / b['decode']:.2f} | {100 * a['share']:.0f} % | {a['load']:.2f} | {a['rss'] / 2**20:.0f} |"
         )
+    if arguments.llama_cli:
+        print("\n| type | start to first token, s: llama.cpp | gravure | ratio |\n|---|---|---|---|")
+        for kind, result in results.items():
+            a, b = result["first token"]["gravure"], result["first token"]["llama-cli"]
+            print(f"| {kind} | {b:.2f} | {a:.2f} | {a / b:.2f} |")
+    if arguments.openvino:
+        print("\n| type | OpenVINO GenAI: prefill t/s | decode t/s |\n|---|---|---|")
+        for kind, result in results.items():
+            o = result["openvino"]
+            print(f"| {kind} | {o['prefill']:.1f} | {o['decode']:.2f} |" if o else f"| {kind} | not read | |")
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1))
 

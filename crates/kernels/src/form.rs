@@ -197,7 +197,7 @@ impl<F: Form> Shape<F> {
         if run < Self::STEPS { field * run + piece } else { (piece / Self::STEPS * fields + field) * Self::STEPS + piece % Self::STEPS }
     }
 
-    /// Puts 16 rows of a block in order. `out` is [`Self::BYTES`] long.
+    /// Puts 16 rows of a block in order. `out` is [`Self::BYTES`] long, and zeros.
     pub(crate) fn pack(rows: &[Parts; ROWS], out: &mut [u8]) {
         for (lane, parts) in rows.iter().enumerate() {
             let each = Self::D / ROWS;
