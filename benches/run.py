@@ -34,10 +34,12 @@ import json, sys
 import numpy, openvino, openvino_genai
 model, (threads, prompt, generate, runs) = sys.argv[1], map(int, sys.argv[2:])
 pipe = openvino_genai.LLMPipeline(model, "CPU", INFERENCE_NUM_THREADS=threads)
-ids = openvino.Tensor(numpy.random.default_rng(0).integers(0, 100000, (1, prompt)))
+random = numpy.random.default_rng(0)
 config = openvino_genai.GenerationConfig(max_new_tokens=generate + 1, ignore_eos=True, do_sample=False)
 best = {"prefill": 0.0, "decode": 0.0}
 for _ in range(runs + 1):
+    # Another prompt each time: it keeps keys and values of what it has seen.
+    ids = openvino.Tensor(random.integers(0, 100000, (1, prompt)))
     metrics = pipe.generate(ids, config).perf_metrics
     best["prefill"] = max(best["prefill"], prompt / metrics.get_ttft().mean * 1e3)
     best["decode"] = max(best["decode"], 1e3 / metrics.get_tpot().mean)
