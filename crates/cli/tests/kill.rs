@@ -1,5 +1,5 @@
 //! kill -9 at random points: nothing incomplete under a final name, an old output intact, and the next
-//! run goes on to the same bytes.
+//! run goes on to the same bytes; of an optimization, to the same plan and the same bytes.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -77,4 +77,73 @@ fn quantize_survives_kill_9() {
 #[test]
 fn convert_survives_kill_9() {
     kill_at_random_points("convert", 100);
+}
+
+/// A tiny model with random weights and two texts.
+fn workshop(folder: &Path) {
+    use gravure_testing::tiny_model::{Options, write};
+    write("llama", &Options { layers: 3, ..Options::default() }, &folder.join("model")).unwrap();
+    let text = std::fs::read_to_string(model().join("eval.txt")).unwrap();
+    std::fs::write(folder.join("seen.txt"), &text[..8_000]).unwrap();
+    std::fs::write(folder.join("unseen.txt"), &text[60_000..66_000]).unwrap();
+}
+
+fn optimization(folder: &Path, output: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gravure"));
+    command.args(["-q", "-t", "2", "optimize", "model", "--bits-per-weight", "6", "--encodings", "q4_0,q5_0,q8_0,iq4_nl,f16"]);
+    command.args(["--calibration-data", "seen.txt", "--eval-data", "unseen.txt", "-c", "64", "--calibration-chunks", "4"]);
+    command.args(["--sensitivity-chunks", "1", "--eval-chunks", "4", "-o"]).arg(output).current_dir(folder);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// The files whose bytes depend on nothing but what was asked.
+const LASTING: [&str; 3] = ["model.gguf", "plan.toml", "imatrix.gguf"];
+
+fn lasting(output: &Path) -> Vec<Vec<u8>> {
+    LASTING.iter().map(|name| std::fs::read(output.join(name)).unwrap()).collect()
+}
+
+/// 50 kills: in each of ten folders five runs one after the other, each of which goes on from what the last one
+/// left, so that early and late stages are hit alike; then one that ends.
+#[test]
+fn optimize_survives_kill_9() {
+    const FOLDERS: usize = 10;
+    const KILLS: usize = 5;
+    let folder = tempfile::tempdir().unwrap();
+    workshop(folder.path());
+    let reference = folder.path().join("reference");
+    let start = Instant::now();
+    assert!(optimization(folder.path(), &reference).status().unwrap().success());
+    // On a machine that is busy with other things, kills come early rather than never.
+    let whole = start.elapsed().min(Duration::from_secs(2));
+    let expected = lasting(&reference);
+    let mut moments = Moments(11);
+    let (mut killed, mut whole_before) = (0, 0);
+    for round in 0..FOLDERS {
+        let output = folder.path().join(format!("out-{round}"));
+        for kill in 0..KILLS {
+            let mut child = optimization(folder.path(), &output).spawn().unwrap();
+            std::thread::sleep(Duration::from_micros(moments.below(whole.as_micros() as u64)));
+            child.kill().unwrap();
+            killed += usize::from(!child.wait().unwrap().success());
+            // The artifact is whole or not there, and what is there is what will be there in the end.
+            if let Ok(bytes) = std::fs::read(output.join("model.gguf")) {
+                assert!(bytes == expected[0], "round {round}, kill {kill}: an artifact that is not whole");
+                whole_before += 1;
+            }
+        }
+        assert!(optimization(folder.path(), &output).status().unwrap().success(), "round {round}: going on failed");
+        for (name, (found, wanted)) in LASTING.iter().zip(lasting(&output).iter().zip(&expected)) {
+            assert!(found == wanted, "round {round}: {name} differs after the kills");
+        }
+        let left: Vec<String> = names(&output).into_iter().filter(|n| n.contains(".partial") || n.contains(".journal")).collect();
+        assert!(left.is_empty(), "round {round}: something was left: {left:?}");
+    }
+    assert!(killed > FOLDERS * KILLS / 2, "the moments were too late: {killed} of {}", FOLDERS * KILLS);
+    assert!(whole_before < FOLDERS * KILLS, "nothing was killed before the end");
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect()
 }

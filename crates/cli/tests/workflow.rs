@@ -14,24 +14,26 @@ use serde_json::Value;
 
 /// A folder with an optimized `gravure-tiny` in `out`, two fixed mixtures of it, and links to the repository's.
 fn workshop() -> &'static Path {
-    static MADE: OnceLock<tempfile::TempDir> = OnceLock::new();
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
     MADE.get_or_init(|| {
-        let folder = tempfile::tempdir().unwrap();
+        // Nobody drops what is static: the folder lies where the next run finds and empties it.
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("workflow");
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
         for name in ["models", "recipes"] {
-            std::os::unix::fs::symlink(root().join(name), folder.path().join(name)).unwrap();
+            std::os::unix::fs::symlink(root().join(name), folder.join(name)).unwrap();
         }
         let text = std::fs::read_to_string(root().join("models/gravure-tiny/eval.txt")).unwrap();
-        std::fs::write(folder.path().join("seen.txt"), &text[..20_000]).unwrap();
-        std::fs::write(folder.path().join("unseen.txt"), &text[60_000..80_000]).unwrap();
-        std::fs::write(folder.path().join("run.toml"), RECIPE).unwrap();
+        std::fs::write(folder.join("seen.txt"), &text[..20_000]).unwrap();
+        std::fs::write(folder.join("unseen.txt"), &text[60_000..80_000]).unwrap();
+        std::fs::write(folder.join("run.toml"), RECIPE).unwrap();
         for kind in ["q8_0", "q2_k"] {
             let output = format!("{kind}.gguf");
-            run(folder.path(), &["-q", "quantize", "models/gravure-tiny", "--type", kind, "-o", &output]);
+            run(&folder, &["-q", "quantize", "models/gravure-tiny", "--type", kind, "-o", &output]);
         }
-        run(folder.path(), &["-q", "optimize", "--recipe", "run.toml", "-o", "out", "--max-size", "4MB"]);
+        run(&folder, &["-q", "optimize", "--recipe", "run.toml", "-o", "out", "--max-size", "4MB"]);
         folder
     })
-    .path()
 }
 
 const RECIPE: &str = r#"doc = "a small run"
