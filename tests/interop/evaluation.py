@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Perplexity, divergence and importance matrices against llama-perplexity and llama-imatrix.
 
-    python tests/interop/evaluation.py --gravure PATH --peers FOLDER --work FOLDER [--full]
+    python tests/interop/evaluation.py --gravure PATH --peers FOLDER --work FOLDER [--full] [--types q4_0,..]
 
 On the bundled model and the end of its evaluation text. Bars: perplexity within 0.1 %, mean divergence within
 `--divergence` (default 2 %) where the encoding's own error is well above that of 8-bit activations, importance within
@@ -25,7 +25,7 @@ FULL = QUICK + [
     "tq1_0", "tq2_0", "mxfp4_moe",
 ]
 # Without an importance matrix llama-quantize refuses these.
-NEED_IMPORTANCE = {"iq2_xs", "iq2_xxs", "iq2_s", "iq1_s", "iq1_m"}
+NEED_IMPORTANCE = {"iq3_xxs", "iq2_xs", "iq2_xxs", "iq2_s", "iq1_s", "iq1_m"}
 
 failures = []
 checks = 0
@@ -69,6 +69,7 @@ def main():
     parser.add_argument("--bytes", type=int, default=150_000)
     parser.add_argument("--divergence", type=float, default=0.02)
     parser.add_argument("--full", action="store_true")
+    parser.add_argument("--types", help="these alone, with commas between them")
     arguments = parser.parse_args()
     work = arguments.work
     work.mkdir(parents=True, exist_ok=True)
@@ -98,7 +99,7 @@ def main():
 
     base = work / "base.dat"
     reference = peer_figure([perplexity, "-m", original, "-f", text, "-c", 512, "-t", 2, "--kl-divergence-base", base], r"Final estimate: PPL = ([0-9.]+)")
-    for kind in FULL if arguments.full else QUICK:
+    for kind in arguments.types.split(",") if arguments.types else FULL if arguments.full else QUICK:
         model = work / f"{kind}.gguf"
         imatrix = ["--imatrix", theirs] if kind in NEED_IMPORTANCE else []
         if kind in ("f32", "f16", "bf16"):
@@ -110,7 +111,7 @@ def main():
         log = ""
         for _ in range(5):
             log = run(command)
-            if "Mean    KLD" in log and "Mean PPL(Q)" in log:
+            if all(line in log for line in ("Mean    KLD", "Mean PPL(Q)", "Same top p")):
                 break
         figure = lambda pattern: float(re.search(pattern, log).group(1))
         ppl, kld = figure(r"Mean PPL\(Q\)\s*:\s*([0-9.]+)"), figure(r"Mean    KLD:\s*([0-9.]+)")
