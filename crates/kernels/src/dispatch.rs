@@ -12,11 +12,16 @@ use crate::lanes::neon::Neon;
 use crate::lanes::portable::Portable;
 
 /// An instruction set for integer products that this processor has: only detection makes one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Level(Set);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 enum Set {
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    Amx(gravure_simd::arch::Amx),
+    /// Arrays, and tiles in memory.
+    #[cfg(test)]
+    SoftwareTiles,
     #[cfg(target_arch = "x86_64")]
     Avx512,
     #[cfg(target_arch = "x86_64")]
@@ -39,6 +44,12 @@ pub(crate) trait Work {
     unsafe fn run<L: Lanes>(self);
 }
 
+/// Work that is written once over tiles.
+pub(crate) trait TileWork {
+    /// Does it.
+    fn run<X: gravure_simd::arch::Tiles>(self, tiles: &mut X);
+}
+
 impl Level {
     /// The best set for a processor on which `isa` was chosen.
     pub(crate) fn of(isa: Isa) -> Self {
@@ -46,6 +57,8 @@ impl Level {
         {
             let fused = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
             match isa {
+                #[cfg(target_os = "linux")]
+                Isa::Amx(amx, _) if fused && is_x86_feature_detected!("avx512vnni") => return Self(Set::Amx(amx)),
                 Isa::Avx512(_) if fused && is_x86_feature_detected!("avx512vnni") => return Self(Set::Avx512),
                 Isa::Avx512(_) | Isa::Avx2(_) if fused && is_x86_feature_detected!("avxvnni") => return Self(Set::AvxVnni),
                 Isa::Avx512(_) | Isa::Avx2(_) if fused => return Self(Set::Avx2),
@@ -60,9 +73,42 @@ impl Level {
         Self(Set::Portable)
     }
 
+    /// The set that stands in for one with tiles.
+    #[cfg(test)]
+    pub(crate) fn software_tiles() -> Self {
+        Self(Set::SoftwareTiles)
+    }
+
+    /// Whether there are tiles.
+    pub(crate) fn has_tiles(self) -> bool {
+        match self.0 {
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Set::Amx(_) => true,
+            #[cfg(test)]
+            Set::SoftwareTiles => true,
+            _ => false,
+        }
+    }
+
+    /// Does work with the tiles of this set; nothing where it has none.
+    #[inline(always)]
+    pub(crate) fn with_tiles<W: TileWork>(self, work: W) {
+        match self.0 {
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Set::Amx(mut amx) => work.run(&mut amx),
+            #[cfg(test)]
+            Set::SoftwareTiles => work.run(&mut gravure_simd::arch::SoftwareTiles::new()),
+            _ => drop(work),
+        }
+    }
+
     /// Its name, for people.
     pub(crate) fn name(self) -> &'static str {
         match self.0 {
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Set::Amx(_) => "amx",
+            #[cfg(test)]
+            Set::SoftwareTiles => "software tiles",
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 => "avx512-vnni",
             #[cfg(target_arch = "x86_64")]
@@ -85,6 +131,10 @@ impl Level {
         // SAFETY: detection made this value; the rest is the caller's promise.
         unsafe {
             match self.0 {
+                #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+                Set::Amx(_) => avx512(work),
+                #[cfg(test)]
+                Set::SoftwareTiles => work.run::<Portable>(),
                 #[cfg(target_arch = "x86_64")]
                 Set::Avx512 => avx512(work),
                 #[cfg(target_arch = "x86_64")]

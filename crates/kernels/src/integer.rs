@@ -11,17 +11,20 @@
 //! have them laid out in bytes first, for [`TILE_COLUMNS`] columns of 32 rows at a time. Both do the same
 //! operations in the same order: a result does not depend on how many rows there are.
 
+mod by_tiles;
+
 use std::cell::RefCell;
 use std::marker::PhantomData;
 
 use gravure_base::{Error, Pages, Result};
 
+use self::by_tiles::ByTiles;
 use crate::dispatch::{Level, Work};
 use crate::form::{Form, PIECE, Parts, Shape};
 use crate::lanes::portable::Portable;
 use crate::lanes::{Lanes, ROWS};
 use crate::matrix::Room;
-use crate::rounded::{DIRECT_WIDTH, Groups, Rounded, TILE_FROM, TILE_WIDTH, width};
+use crate::rounded::{DIRECT_WIDTH, Groups, Order, Rounded, TILE_FROM, TILE_WIDTH, width};
 use crate::{Pool, SharedRows};
 
 /// Columns that are laid out at a time: 32 rows of them fit in the first-level cache.
@@ -327,6 +330,7 @@ struct Product<'a, F: Form> {
     groups: &'a Groups,
     /// Groups of 16 rows.
     range: std::ops::Range<usize>,
+    level: Level,
     bias: Option<&'a [f32]>,
     out: SharedRows<'a>,
     room: &'a mut Vec<Line>,
@@ -402,7 +406,7 @@ impl<F: Form> Product<'_, F> {
                 let mut first = 0;
                 while first < count {
                     let sums = tile.sums.add(first * R * ROWS);
-                    let together = width(first, count);
+                    let together = width(Order::Turns, first, count);
                     match together {
                         1 => self.some::<L, R, 1>(tile, blocks, first, at, sums),
                         2 => self.some::<L, R, 2>(tile, blocks, first, at, sums),
@@ -444,7 +448,7 @@ impl<F: Form> Work for Product<'_, F> {
                 for group in self.range.clone() {
                     let mut first = 0;
                     while first < count {
-                        let together = width(first, count);
+                        let together = width(Order::Turns, first, count);
                         match together {
                             1 => self.direct::<L, 1>(group, first),
                             2 => self.direct::<L, 2>(group, first),
@@ -457,6 +461,10 @@ impl<F: Form> Work for Product<'_, F> {
                 return;
             }
             let tile = Tile::new::<F>(self.room, count);
+            if L::TILES && self.rounded.order == Order::Rows {
+                self.level.with_tiles(ByTiles::<L, F> { product: &self, tile, lanes: PhantomData });
+                return;
+            }
             let mut group = self.range.start;
             while group < self.range.end {
                 if self.range.end - group >= TILE_GROUPS {
@@ -550,7 +558,7 @@ impl<F: Form> Integer for Packed<F> {
             let range = task * each..((task + 1) * each).min(all);
             // SAFETY: the level was detected; the rows are as long as the matrix is wide, since `linear` has
             // checked it; tasks have disjoint groups of rows.
-            ROOM.with_borrow_mut(|room| unsafe { level.run(Product { packed: self, rounded, groups, range, bias, out, room }) });
+            ROOM.with_borrow_mut(|room| unsafe { level.run(Product { packed: self, rounded, groups, range, level, bias, out, room }) });
         });
     }
 

@@ -30,6 +30,8 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     type Int: Copy;
     /// 16 floats.
     type Float: Copy;
+    /// Whether tiles may work beside these lanes: kernels by tiles are compiled for such lanes alone.
+    const TILES: bool = false;
 
     /// How many such values the registers hold.
     const REGISTERS: usize;
@@ -66,6 +68,8 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
         // SAFETY: the caller's promise.
         unsafe { Self::dot(sum, unsigned, signed) }
     }
+    /// Sums of integers.
+    unsafe fn plus(a: Self::Int, b: Self::Int) -> Self::Int;
     /// Integers as floats.
     unsafe fn float(value: Self::Int) -> Self::Float;
     /// Zeros.

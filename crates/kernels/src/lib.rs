@@ -28,6 +28,7 @@ mod rounded;
 #[allow(clippy::needless_range_loop, reason = "numbered loops over arrays of registers unroll, iterators may not")]
 mod scores;
 mod shared;
+mod tiles;
 
 pub use attention::{AttentionRows, AttentionShape, attention};
 pub use cache::{Cache, CacheShape, PAGE};

@@ -193,6 +193,12 @@ impl Matrix {
         }
     }
 
+    /// Lets another set multiply it.
+    #[cfg(test)]
+    pub(crate) fn set_level(&mut self, level: Level) {
+        self.level = level;
+    }
+
     /// Instruction set of the kernels.
     pub(crate) fn level(&self) -> Level {
         self.level

@@ -4,6 +4,7 @@
 
 use crate::dispatch::{Level, Work};
 use crate::lanes::Lanes;
+use crate::tiles::TILE_HEIGHT;
 use crate::{Pool, SharedRows};
 
 /// Columns whose codes are summed: the shortest group of any encoding.
@@ -16,11 +17,29 @@ pub(crate) const TILE_WIDTH: usize = 6;
 /// Rows of a panel that meets weights as they are stored.
 pub(crate) const DIRECT_WIDTH: usize = 4;
 
+/// The order of the codes of a panel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Rows take turns: of each four codes.
+    Turns,
+    /// Row by row, in panels as high as a processor's tiles.
+    Rows,
+}
+
+impl Order {
+    /// What `rows` rows meet on a processor.
+    pub(crate) fn of(level: Level, rows: usize) -> Self {
+        if level.has_tiles() && rows >= TILE_FROM { Self::Rows } else { Self::Turns }
+    }
+}
+
 /// Rows of the panel that begins at row `first` of `rows`.
 #[inline(always)]
-pub(crate) fn width(first: usize, rows: usize) -> usize {
+pub(crate) fn width(order: Order, first: usize, rows: usize) -> usize {
     let left = rows - first;
-    if rows < TILE_FROM {
+    if order == Order::Rows {
+        left.min(TILE_HEIGHT)
+    } else if rows < TILE_FROM {
         left.min(DIRECT_WIDTH)
     } else {
         match left {
@@ -43,6 +62,8 @@ pub(crate) struct Rounded {
     pub(crate) columns: usize,
     /// Columns of a block.
     pub(crate) block: usize,
+    /// The order of codes; scales and sums take turns in either.
+    pub(crate) order: Order,
     /// Codes, four in each.
     pub(crate) codes: Vec<i32>,
     /// Scales of blocks.
@@ -57,6 +78,7 @@ struct Round<'a> {
     values: &'a [f32],
     columns: usize,
     block: usize,
+    order: Order,
     codes: &'a mut [i32],
     scales: &'a mut [f32],
     sums: &'a mut [i32],
@@ -70,6 +92,10 @@ impl Work for Round<'_> {
     unsafe fn run<L: Lanes>(self) {
         let width = self.values.len() / self.columns;
         let mut bytes = [0_i8; MOST];
+        let (row_stride, step_stride) = match self.order {
+            Order::Turns => (1, width),
+            Order::Rows => (self.columns / 4, 1),
+        };
         for (row, values) in self.values.chunks_exact(self.columns).enumerate() {
             for (index, values) in values.chunks_exact(self.block).enumerate() {
                 let at = index * self.block;
@@ -85,9 +111,9 @@ impl Work for Round<'_> {
                 for (byte, value) in bytes.iter_mut().zip(values) {
                     *byte = nearest(value * inverse);
                 }
-                let codes = &mut self.codes[at / 4 * width..];
+                let codes = &mut self.codes[at / 4 * step_stride + row * row_stride..];
                 for (step, four) in bytes.as_chunks::<4>().0.iter().enumerate() {
-                    codes[step * width + row] = i32::from_le_bytes(four.map(|b| b as u8));
+                    codes[step * step_stride] = i32::from_le_bytes(four.map(|b| b as u8));
                 }
                 for (group, bytes) in bytes.chunks_exact(SUMMED).enumerate() {
                     let mut sum = 0;
@@ -115,15 +141,17 @@ impl Rounded {
     /// Rounds `values`, rows of `columns`, which is a multiple of `block`, which is one of 16 and at most 256.
     pub(crate) fn new(pool: &Pool, level: Level, values: &[f32], columns: usize, block: usize) -> Self {
         let rows = values.len() / columns.max(1);
+        let order = Order::of(level, rows);
         let mut out = Self {
             rows,
             columns,
             block,
+            order,
             codes: vec![0; rows * columns / 4],
             scales: vec![0.0; rows * columns / block],
             sums: vec![0; rows * columns / SUMMED],
         };
-        let panels: Vec<usize> = panels(rows).collect();
+        let panels: Vec<usize> = panels(order, rows).collect();
         let (codes, scales, sums) = (
             SharedRows::new(&mut out.codes, columns / 4),
             SharedRows::new(&mut out.scales, columns / block),
@@ -131,12 +159,12 @@ impl Rounded {
         );
         pool.run(panels.len(), &|index| {
             let first = panels[index];
-            let range = first..first + width(first, rows);
+            let range = first..first + width(order, first, rows);
             let values = &values[range.start * columns..range.end * columns];
             // SAFETY: each task writes its own rows; the level was detected.
             unsafe {
                 let (codes, scales, sums) = (codes.rows_of(range.clone()), scales.rows_of(range.clone()), sums.rows_of(range));
-                level.run(Round { values, columns, block, codes, scales, sums });
+                level.run(Round { values, columns, block, order, codes, scales, sums });
             }
         });
         out
@@ -144,8 +172,8 @@ impl Rounded {
 }
 
 /// First rows of the panels of so many rows.
-pub(crate) fn panels(rows: usize) -> impl Iterator<Item = usize> {
-    std::iter::successors((rows > 0).then_some(0), move |&first| Some(first + width(first, rows)).filter(|next| *next < rows))
+pub(crate) fn panels(order: Order, rows: usize) -> impl Iterator<Item = usize> {
+    std::iter::successors((rows > 0).then_some(0), move |&first| Some(first + width(order, first, rows)).filter(|next| *next < rows))
 }
 
 /// What a kernel reads of the rows beside their codes: for each group of columns `-offset * sum`, where sums
@@ -162,8 +190,8 @@ impl Groups {
     pub(crate) fn new(rounded: &Rounded, group: usize, offset: i32, minima: bool) -> Self {
         let (rows, columns, parts) = (rounded.rows, rounded.columns, group / SUMMED);
         let mut sums = vec![0_i32; rows * columns / group];
-        for first in panels(rows) {
-            let width = width(first, rows);
+        for first in panels(rounded.order, rows) {
+            let width = width(rounded.order, first, rows);
             let from = &rounded.sums[first * columns / SUMMED..];
             let to = &mut sums[first * columns / group..][..width * columns / group];
             for (to, from) in to.chunks_exact_mut(width).zip(from.chunks_exact(parts * width)) {

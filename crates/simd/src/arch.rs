@@ -1,6 +1,7 @@
 //! One file for each instruction set: its token and its operations. The only intrinsics of the
 //! project's lanes are here.
 
+mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -9,6 +10,9 @@ mod avx512;
 mod neon;
 mod portable;
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub use amx::Amx;
+pub use amx::{SoftwareTiles, TILE_BYTES, TILE_ROWS, TILES, TileShape, Tiles};
 #[cfg(target_arch = "x86_64")]
 pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]

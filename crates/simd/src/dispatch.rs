@@ -10,6 +10,9 @@ use crate::token::{Kernel, Simd};
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Isa {
+    /// x86-64 with AVX-512 as below, whose lanes these are, and AMX with products of bytes.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    Amx(crate::arch::Amx, crate::arch::Avx512),
     /// x86-64 with AVX-512 F, BW, DQ, VL: 16 lanes.
     #[cfg(target_arch = "x86_64")]
     Avx512(crate::arch::Avx512),
@@ -25,7 +28,7 @@ pub enum Isa {
 
 impl Isa {
     /// The best set that this processor has, or the one that the environment variable
-    /// `GRAVURE_ISA` names (`avx512`, `avx2`, `neon`, `portable`) where it has that; `scalar`, by
+    /// `GRAVURE_ISA` names (`amx`, `avx512`, `avx2`, `neon`, `portable`) where it has that; `scalar`, by
     /// which encoders also leave their lanes alone, stands for `portable`. Looked up once.
     pub fn detect() -> Self {
         static CHOICE: OnceLock<Isa> = OnceLock::new();
@@ -41,6 +44,8 @@ impl Isa {
         let mut found = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
+            #[cfg(target_os = "linux")]
+            found.extend(crate::arch::Avx512::detect().and_then(|lanes| Some(Self::Amx(crate::arch::Amx::detect()?, lanes))));
             found.extend(crate::arch::Avx512::detect().map(Self::Avx512));
             found.extend(crate::arch::Avx2::detect().map(Self::Avx2));
         }
@@ -58,6 +63,8 @@ impl Isa {
     /// Its name in messages and in `GRAVURE_ISA`.
     pub fn name(self) -> &'static str {
         match self {
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Self::Amx(..) => "amx",
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(_) => "avx512",
             #[cfg(target_arch = "x86_64")]
@@ -71,6 +78,8 @@ impl Isa {
     /// Runs `kernel` with this set's vectors, in a function compiled for it.
     pub fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
         match self {
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Self::Amx(_, isa) => isa.vectorize(kernel),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(isa) => isa.vectorize(kernel),
             #[cfg(target_arch = "x86_64")]

@@ -15,6 +15,7 @@ pub(crate) struct Avx512;
 impl Lanes for Avx512 {
     type Int = __m512i;
     type Float = __m512;
+    const TILES: bool = true;
     const REGISTERS: usize = 32;
 
     #[inline(always)]
@@ -65,6 +66,10 @@ impl Lanes for Avx512 {
     #[inline(always)]
     unsafe fn dot(sum: __m512i, unsigned: __m512i, signed: __m512i) -> __m512i {
         unsafe { _mm512_dpbusd_epi32(sum, unsigned, signed) }
+    }
+    #[inline(always)]
+    unsafe fn plus(a: __m512i, b: __m512i) -> __m512i {
+        unsafe { _mm512_add_epi32(a, b) }
     }
     #[inline(always)]
     unsafe fn float(value: __m512i) -> __m512 {

@@ -31,6 +31,7 @@ fn integers(value: &[u8; BYTES]) -> [i32; ROWS] {
 impl Lanes for Portable {
     type Int = [u8; BYTES];
     type Float = [f32; ROWS];
+    const TILES: bool = cfg!(test);
     const REGISTERS: usize = 8;
 
     #[inline(never)]
@@ -88,6 +89,15 @@ impl Lanes for Portable {
         for (i, out) in out.chunks_exact_mut(4).enumerate() {
             let products: i32 = (4 * i..4 * i + 4).map(|j| i32::from(unsigned[j]) * i32::from(signed[j] as i8)).sum();
             out.copy_from_slice(&(sums[i].wrapping_add(products)).to_le_bytes());
+        }
+        out
+    }
+    #[inline(always)]
+    unsafe fn plus(a: [u8; BYTES], b: [u8; BYTES]) -> [u8; BYTES] {
+        let (a, b) = (integers(&a), integers(&b));
+        let mut out = [0; BYTES];
+        for (i, out) in out.chunks_exact_mut(4).enumerate() {
+            out.copy_from_slice(&a[i].wrapping_add(b[i]).to_le_bytes());
         }
         out
     }

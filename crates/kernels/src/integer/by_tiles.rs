@@ -1,0 +1,88 @@
+//! The results of some groups of rows for all rows of activations, by tiles.
+
+use std::marker::PhantomData;
+
+use gravure_simd::arch::Tiles;
+
+use super::{Product, TILE_COLUMNS, TILE_GROUPS, Tile};
+use crate::dispatch::TileWork;
+use crate::form::{Form, Shape};
+use crate::lanes::{Lanes, ROWS};
+use crate::rounded::{Order, width};
+use crate::tiles::{self, Geometry, Operands};
+
+/// The results of a product by tiles.
+pub(super) struct ByTiles<'a, L, F: Form> {
+    pub(super) product: &'a Product<'a, F>,
+    pub(super) tile: Tile,
+    pub(super) lanes: PhantomData<L>,
+}
+
+impl<L: Lanes, F: Form> TileWork for ByTiles<'_, L, F> {
+    #[inline(always)]
+    fn run<X: Tiles>(self, tiles: &mut X) {
+        let (p, tile) = (self.product, self.tile);
+        let (count, columns) = (p.out.rows(), p.packed.columns);
+        let geometry = Geometry { groups: Shape::<F>::GROUPS, steps: Shape::<F>::STEPS, offset: F::OFFSET != 0, minima: F::MINIMA };
+        let mut configured = 0;
+        let mut group = p.range.start;
+        while group < p.range.end {
+            let wide = (p.range.end - group).min(TILE_GROUPS);
+            // SAFETY: the tile has room for so many results.
+            unsafe { tile.sums.write_bytes(0, count * wide * ROWS) };
+            let mut at = 0;
+            while at < columns {
+                let blocks = TILE_COLUMNS.min(columns - at) / F::COLUMNS;
+                let block = |r: usize| p.packed.block(group + r).wrapping_add(at / F::COLUMNS * Shape::<F>::BYTES);
+                // SAFETY: the promise of whoever made the product; the tile has room for its columns; tiles are
+                // configured for the rows of each panel, and no other value works on them.
+                unsafe {
+                    if wide == TILE_GROUPS {
+                        tile.fill::<L, F, TILE_GROUPS>([block(0), block(1)], blocks);
+                    } else {
+                        tile.fill::<L, F, 1>([block(0)], blocks);
+                    }
+                    let mut first = 0;
+                    while first < count {
+                        let rows = width(Order::Rows, first, count);
+                        if configured != rows {
+                            tiles.configure(&tiles::shapes(rows, geometry.steps));
+                            configured = rows;
+                        }
+                        // Scales and sums take turns: those of the columns from `at` on.
+                        let panel = p.panel::<1>(first);
+                        let operands = Operands {
+                            geometry,
+                            wide,
+                            blocks,
+                            codes: tile.codes.cast_const(),
+                            scales: tile.scales.cast_const(),
+                            minima: tile.minima.cast_const(),
+                            rows,
+                            activations: panel.codes.cast::<u8>().wrapping_add(at),
+                            stride: columns,
+                            factors: panel.scales.wrapping_add(at / F::COLUMNS * rows),
+                            starts: panel.starts.wrapping_add(at / F::GROUP * rows),
+                            negated: panel.negated.wrapping_add(at / F::GROUP * rows),
+                            sums: tile.sums.add(first * wide * ROWS),
+                        };
+                        tiles::multiply::<L, X>(tiles, operands);
+                        first += rows;
+                    }
+                }
+                at += blocks * F::COLUMNS;
+            }
+            for index in 0..count {
+                for r in 0..wide {
+                    // SAFETY: this task owns the groups; there are as many sums.
+                    unsafe { p.put::<L>(group + r, index, L::float_load(tile.sums.add((index * wide + r) * ROWS))) };
+                }
+            }
+            group += wide;
+        }
+        if configured > 0 {
+            // SAFETY: the tiles are configured.
+            unsafe { tiles.release() };
+        }
+    }
+}
