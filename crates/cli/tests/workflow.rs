@@ -40,6 +40,7 @@ const RECIPE: &str = r#"doc = "a small run"
 model = "models/gravure-tiny"
 output = "elsewhere"
 encodings = ["q2_k", "q4_k", "q8_0", "f16"]
+method = "rtn"
 
 [budget]
 max-size = "5MB"

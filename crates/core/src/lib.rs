@@ -17,6 +17,6 @@ pub use contracts::{
 };
 pub use gravure_base::{Error, ErrorKind, Limits, Result, ResultExt};
 pub use values::{
-    Artifact, ArtifactFile, ChunkStream, Graph, Hessian, HyperKey, Hyperparameters, ImportanceMatrix, Metadata, Model, Naming, Note,
+    Artifact, ArtifactFile, ChunkStream, Graph, Hessian, HyperKey, Hyperparameters, ImportanceMatrix, Metadata, Model, Naming, Note, Order,
     Package, PackageTensor, Part, Plan, PlanEntry, Role, Shape, Tensor, TensorData, TensorId, TensorMap, TensorRule, Transform, Value,
 };

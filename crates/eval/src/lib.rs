@@ -9,6 +9,7 @@ pub mod calibration;
 pub mod energy;
 pub mod memory;
 pub mod moments;
+pub mod pairs;
 pub mod quality;
 pub mod speed;
 pub mod statistics;
@@ -19,6 +20,7 @@ mod rows;
 
 pub use calibration::{Collector, calibrate};
 pub use moments::Moments;
+pub use pairs::{Pair, pair};
 pub use quality::{Quality, QualityRequest, Subject, quality};
 pub use speed::{Speed, SpeedRequest, speed};
 pub use statistics::{Measurement, Spread};

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 
 use gravure_core::contracts::{Tap, Taps};
 use gravure_core::{Error, Hessian, Result, TensorId};
-use gravure_simd::{Isa, Kernel, Simd};
+use gravure_simd::{F32s, Isa, Kernel, Simd};
 
 /// Rows of a tile of products.
 const TALL: usize = 4;
-/// Columns of a tile.
+/// What rows are padded to: two vectors of the widest kind.
 const WIDE: usize = 32;
 /// Inputs whose products are summed in `f32`.
 const DEEP: usize = 256;
@@ -23,14 +23,6 @@ pub struct Moments {
     shared: BTreeMap<TensorId, TensorId>,
     sums: BTreeMap<TensorId, Sums>,
     threads: usize,
-}
-
-#[derive(Debug)]
-struct Sums {
-    columns: usize,
-    /// Rows of tiles on and below the diagonal, of a matrix with rows padded to whole tiles.
-    values: Vec<f64>,
-    rows: u64,
 }
 
 impl Moments {
@@ -73,60 +65,105 @@ impl Taps for Moments {
     }
 }
 
+/// Sums of products of two rows of inputs, which may be the same.
+#[derive(Debug)]
+pub(crate) struct Sums {
+    columns: usize,
+    /// Whether all products are summed, and not those on and below the diagonal alone.
+    whole: bool,
+    /// Rows of tiles, of a matrix with rows padded to whole tiles.
+    values: Vec<f64>,
+    rows: u64,
+}
+
 impl Sums {
-    fn new(columns: usize) -> Self {
+    /// Of inputs with themselves.
+    pub(crate) fn new(columns: usize) -> Self {
         let side = columns.next_multiple_of(WIDE);
-        Self { columns, values: vec![0.0; side * side], rows: 0 }
+        Self { columns, whole: false, values: vec![0.0; side * side], rows: 0 }
     }
 
-    fn add(&mut self, inputs: &[f32], threads: usize) {
+    /// Of two inputs.
+    pub(crate) fn whole(columns: usize) -> Self {
+        Self { whole: true, ..Self::new(columns) }
+    }
+
+    /// Adds the products of inputs with themselves.
+    pub(crate) fn add(&mut self, inputs: &[f32], threads: usize) {
+        self.add_products(inputs, inputs, threads);
+    }
+
+    /// Adds the products of each value of `tall` with all of `wide` in the same row.
+    pub(crate) fn add_products(&mut self, tall: &[f32], wide: &[f32], threads: usize) {
         let side = self.columns.next_multiple_of(WIDE);
-        self.rows += (inputs.len() / self.columns) as u64;
+        self.rows += (tall.len() / self.columns) as u64;
         let isa = Isa::detect();
-        let mut padded = Vec::new();
-        for inputs in inputs.chunks(DEEP * self.columns) {
+        let (whole, columns) = (self.whole, self.columns);
+        let pad = |inputs: &[f32], padded: &mut Vec<f32>| {
             padded.clear();
-            padded.resize(inputs.len() / self.columns * side, 0.0);
-            for (to, from) in padded.chunks_exact_mut(side).zip(inputs.chunks_exact(self.columns)) {
-                to[..self.columns].copy_from_slice(from);
+            padded.resize(inputs.len() / columns * side, 0.0);
+            for (to, from) in padded.chunks_exact_mut(side).zip(inputs.chunks_exact(columns)) {
+                to[..columns].copy_from_slice(from);
             }
+        };
+        let (mut padded_tall, mut padded_wide) = (Vec::new(), Vec::new());
+        for (tall, wide) in tall.chunks(DEEP * columns).zip(wide.chunks(DEEP * columns)) {
+            pad(tall, &mut padded_tall);
+            pad(wide, &mut padded_wide);
             // Later rows have more tiles: who takes every n-th run of rows has his share.
-            let mut shares: Vec<Vec<(usize, &mut [f64])>> = (0..threads).map(|_| Vec::new()).collect();
+            let mut shares: Vec<Vec<(usize, &mut [f64])>> = (0..threads.max(1)).map(|_| Vec::new()).collect();
+            let count = shares.len();
             for (i, rows) in self.values.chunks_exact_mut(TALL * side).enumerate() {
-                shares[i % threads].push((i * TALL, rows));
+                shares[i % count].push((i * TALL, rows));
             }
-            let inputs = &padded;
+            let (tall, wide) = (&padded_tall, &padded_wide);
             std::thread::scope(|scope| {
                 let last = shares.pop();
                 for share in shares {
-                    scope.spawn(move || isa.vectorize(Add { inputs, side, share }));
+                    scope.spawn(move || isa.vectorize(Add { tall, wide, side, whole, share }));
                 }
                 if let Some(share) = last {
-                    isa.vectorize(Add { inputs, side, share });
+                    isa.vectorize(Add { tall, wide, side, whole, share });
                 }
             });
         }
     }
 
-    fn mean(self) -> Result<Hessian> {
-        let side = self.columns.next_multiple_of(WIDE);
-        let mut values = vec![0.0; self.columns * self.columns];
-        let scale = 1.0 / self.rows.max(1) as f64;
+    /// The means of products of inputs with themselves.
+    pub(crate) fn mean(self) -> Result<Hessian> {
+        let mut values = self.means();
         for i in 0..self.columns {
-            for j in 0..=i {
-                let mean = (self.values[i * side + j] * scale) as f32;
-                values[i * self.columns + j] = mean;
-                values[j * self.columns + i] = mean;
+            for j in 0..i {
+                values[j * self.columns + i] = values[i * self.columns + j];
             }
         }
         Hessian::new(self.columns, values)
+    }
+
+    /// The means of all products, row by row.
+    pub(crate) fn mean_products(self) -> Result<Vec<f32>> {
+        let values = self.means();
+        if values.iter().any(|v| !v.is_finite()) {
+            return Err(Error::input("the inputs of a linear map are no numbers"));
+        }
+        Ok(values)
+    }
+
+    fn means(&self) -> Vec<f32> {
+        let side = self.columns.next_multiple_of(WIDE);
+        let scale = 1.0 / self.rows.max(1) as f64;
+        let row = |i: usize| self.values[i * side..][..self.columns].iter().map(|v| (v * scale) as f32);
+        (0..self.columns).flat_map(row).collect()
     }
 }
 
 struct Add<'a> {
     /// Rows of `side` values.
-    inputs: &'a [f32],
+    tall: &'a [f32],
+    /// As many.
+    wide: &'a [f32],
     side: usize,
+    whole: bool,
     /// Runs of rows of the sums, with the first row's index.
     share: Vec<(usize, &'a mut [f64])>,
 }
@@ -135,22 +172,28 @@ impl Kernel for Add<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, _isa: S) {
+    fn run<S: Simd>(self, isa: S) {
+        // Two vectors wide: enough sums to hide the latency of adding, few enough for sixteen registers.
+        let step = 2 * S::LANES;
+        let zero = F32s::splat(isa, 0.0);
         for (first, rows) in self.share {
-            for column in (0..=first).step_by(WIDE) {
-                let mut tile = [[0.0_f32; WIDE]; TALL];
-                for input in self.inputs.chunks_exact(self.side) {
-                    let wide = &input[column..column + WIDE];
-                    let tall = &input[first..first + TALL];
-                    for r in 0..TALL {
-                        for c in 0..WIDE {
-                            tile[r][c] += tall[r] * wide[c];
-                        }
+            let end = if self.whole { self.side } else { first + 1 };
+            for column in (0..end).step_by(step) {
+                let mut tile = [[zero; 2]; TALL];
+                for (tall, wide) in self.tall.chunks_exact(self.side).zip(self.wide.chunks_exact(self.side)) {
+                    let [left, right] = [0, S::LANES].map(|at| F32s::load(isa, &wide[column + at..]));
+                    for (sums, factor) in tile.iter_mut().zip(&tall[first..first + TALL]) {
+                        let factor = F32s::splat(isa, *factor);
+                        sums[0] = sums[0] + factor * left;
+                        sums[1] = sums[1] + factor * right;
                     }
                 }
-                for (r, tile) in tile.iter().enumerate() {
-                    for (sum, value) in rows[r * self.side + column..][..WIDE].iter_mut().zip(tile) {
-                        *sum += f64::from(*value);
+                for (r, sums) in tile.iter().enumerate() {
+                    let row = &mut rows[r * self.side + column..][..step];
+                    for (row, sums) in row.chunks_exact_mut(S::LANES).zip(sums) {
+                        for (sum, value) in row.iter_mut().zip(sums.to_array().as_ref()) {
+                            *sum += f64::from(*value);
+                        }
                     }
                 }
             }

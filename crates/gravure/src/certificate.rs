@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use gravure_base::{Error, Limits, Result, ResultExt, Sha256, Storage};
-use gravure_core::{Artifact, Metadata, Model, Plan, PlanEntry, Value};
+use gravure_core::{Artifact, Metadata, Model, Order, Plan, PlanEntry, Value};
 use gravure_eval::Measurement;
 use serde::{Deserialize, Serialize};
 
@@ -173,7 +173,14 @@ pub(crate) fn stamp(from: &Path, target: &Path, certificate: &Certificate, limit
         reason: "certified".to_owned(),
     };
     let tensors = model.tensors.iter().map(entry).collect();
-    let plan = Plan { name: "certified".to_owned(), file_type: None, pruned_layers: Vec::new(), tensor_bytes: 0, tensors };
+    let plan = Plan {
+        name: "certified".to_owned(),
+        file_type: None,
+        pruned_layers: Vec::new(),
+        order: Order::default(),
+        tensor_bytes: 0,
+        tensors,
+    };
     let mut request = QuantizeRequest::new(from, target, PlanSource::Given(plan));
     request.overrides.set(CERTIFICATE_KEY, Value::String(certificate.sealed()?));
     request.limits = limits;

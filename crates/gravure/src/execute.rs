@@ -112,7 +112,7 @@ impl Job {
 
 /// Refuses weights that are not a number, or infinite: a damaged checkpoint would become a model that
 /// talks nonsense. (Bits and not floats, because an integer maximum runs on vectors.)
-fn check_finite(weights: &[f32]) -> Result<()> {
+pub(crate) fn check_finite(weights: &[f32]) -> Result<()> {
     const EXPONENT: u32 = 0x7f80_0000;
     if weights.iter().fold(0, |most, w| most.max(w.to_bits() & EXPONENT)) < EXPONENT {
         return Ok(());

@@ -94,6 +94,11 @@ impl<'a> Hessians<'a> {
         Ok(this)
     }
 
+    /// The model that is run, and the text.
+    pub(crate) fn source(&self) -> (&'a Engine, &CalibrationText) {
+        (self.engine, &self.text)
+    }
+
     fn windows(&self) -> Result<Windows<'_>> {
         let first = first_token(tokenizer(&self.engine.model)?);
         Windows::new(&self.tokens, self.text.context, first, self.text.windows).in_file(&self.text.data)

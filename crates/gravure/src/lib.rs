@@ -19,6 +19,7 @@ mod execute;
 pub mod generate;
 mod hessians;
 mod host;
+mod in_turn;
 mod inspect;
 mod observer;
 mod open;
@@ -49,7 +50,9 @@ pub use embed::{EmbedRequest, Embeddings, Pooling, Scaling, embed};
 pub use evaluate::{EvaluateRequest, Evaluation, WorstText, evaluate_all, evaluate_loaded};
 pub use gravure_base::{Disk, Error, ErrorKind, Limits, Result, ResultExt};
 pub use gravure_core::values::{Deployment, Figure, ModelKind, NumberType, RuntimeProfile, Target};
-pub use gravure_core::{Artifact, ArtifactFile, Catalog, Encoding, Format, ImportanceUse, Metadata, Model, Note, Plan, PlanEntry, Value};
+pub use gravure_core::{
+    Artifact, ArtifactFile, Catalog, Encoding, Format, ImportanceUse, Metadata, Model, Note, Order, Plan, PlanEntry, Value,
+};
 pub use gravure_eval::calibration::Watched;
 pub use gravure_eval::quality::Comparison;
 pub use gravure_eval::{Measurement, Speed, Spread};

@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 
 use gravure_base::{Disk, Error, Limits, Result, ResultExt, Sha256, Storage};
 use gravure_core::{
-    Artifact, Format, ImportanceMatrix, Metadata, Model, Naming, Needs, Note, Package, PackageTensor, Plan, PlanEntry, Policy, Tensor,
-    WriteRequest,
+    Artifact, Format, ImportanceMatrix, Metadata, Model, Naming, Needs, Note, Order, Package, PackageTensor, Plan, PlanEntry, Policy,
+    Tensor, WriteRequest,
 };
 use gravure_planner::mixtures::{MixtureRequest, importance_of};
 
 use crate::engine::{LoadOptions, load};
 use crate::execute::{Executor, Job, LONGEST_ROW};
 use crate::hessians::{CalibrationText, Hessians, linear_maps, text_missing};
+use crate::in_turn::round_in_turn;
 use crate::open::{OpenRequest, open};
 use crate::output::{Split, check_target, fingerprint, target_format, write_request};
 use crate::{Observer, adapter, catalog, translate};
@@ -51,6 +52,8 @@ pub struct QuantizeRequest {
     pub matrix: Option<Arc<ImportanceMatrix>>,
     /// Method for the matrices that the plan rounds to nearest, where it can do them.
     pub method: Option<String>,
+    /// In which order tensors are rounded; `None` for the plan's own.
+    pub order: Option<Order>,
     /// Text for methods that need to see the inputs of matrices.
     pub calibration: Option<CalibrationText>,
     /// How the output is cut into files.
@@ -92,6 +95,7 @@ impl QuantizeRequest {
             importance: None,
             matrix: None,
             method: None,
+            order: None,
             calibration: None,
             split: Split::Single,
             overrides: Metadata::new(),
@@ -212,7 +216,16 @@ fn carry_out(request: &QuantizeRequest, prepared: &Prepared, hessians: Option<&H
     for note in &plan.notes {
         observer.note(&format!("{}: {}", note.subject, note.text));
     }
-    let executor = Executor { jobs: &prepared.jobs, threads: threads(request.threads), observer, hessians };
+    let in_turn = match hessians {
+        Some(hessians) if prepared.plan.order == Order::InTurn => {
+            let (original, text) = hessians.source();
+            let options = request.source_options(text.context);
+            Some(round_in_turn(&prepared.jobs, &prepared.model, original, hessians, text, &options, observer)?)
+        }
+        _ => None,
+    };
+    let jobs = in_turn.as_ref().unwrap_or(&prepared.jobs);
+    let executor = Executor { jobs, threads: threads(request.threads), observer, hessians };
     observer.begin("quantize", prepared.jobs.len(), plan.source_bytes);
     let artifact = prepared.format.write(&prepared.package(request, &executor), &prepared.write);
     observer.end();
@@ -254,6 +267,8 @@ impl Prepared {
         if let Some(method) = &request.method {
             use_method(&mut plan, method, &neutral)?;
         }
+        plan.order = request.order.unwrap_or(plan.order);
+        check_order(&plan, format)?;
         let importance = match &request.plan {
             PlanSource::Mixture(mixture) => importance.and_then(|m| mixture.filter_importance(m)),
             _ => importance,
@@ -439,6 +454,21 @@ pub(crate) fn use_method(plan: &mut Plan, id: &str, neutral: &Model) -> Result<(
     if plan.tensors.iter().all(|e| e.method != method.id()) && method.needs() == Needs::Hessian {
         return Err(Error::request(format!("the method {id} has nothing to do"))
             .help("it rounds the matrices of models that this build can run, in encodings of blocks with a grid of values"));
+    }
+    Ok(())
+}
+
+/// Refuses to round in turn where nothing would come of it.
+fn check_order(plan: &Plan, format: &dyn Format) -> Result<()> {
+    if plan.order == Order::Apart {
+        return Ok(());
+    }
+    let needs = |e: &PlanEntry| catalog().method(method_id(e)).is_ok_and(|m| m.needs() == Needs::Hessian);
+    if !plan.tensors.iter().any(needs) {
+        return Err(Error::request("rounding in turn is for methods that see the inputs of matrices").help("choose one with --method"));
+    }
+    if !plan.pruned_layers.is_empty() || format.naming() != Naming::Neutral {
+        return Err(Error::unsupported(format!("layers that are pruned, or written as {}, are not rounded in turn", format.id())));
     }
     Ok(())
 }

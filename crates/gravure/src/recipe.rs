@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gravure_base::{Error, Result};
+use gravure_core::Order;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Activations, CacheType, LoadOptions};
@@ -53,6 +54,9 @@ pub struct Recipe {
     /// How values are chosen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
+    /// In which order tensors are rounded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<Order>,
     /// Seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_limit: Option<f64>,
@@ -275,6 +279,7 @@ impl Recipe {
             ctx: a.ctx.or(b.ctx),
             encodings: a.encodings.or(b.encodings),
             method: a.method.or(b.method),
+            order: a.order.or(b.order),
             time_limit: a.time_limit.or(b.time_limit),
             budget: RecipeBudget {
                 max_size: a.budget.max_size.or(b.budget.max_size),
@@ -372,6 +377,7 @@ impl Recipe {
         request.evaluation_windows = self.data.eval_chunks;
         request.candidates = self.encodings.iter().flatten().map(|e| e.to_ascii_lowercase()).collect();
         request.method = self.method.as_ref().map(|m| m.to_ascii_lowercase());
+        request.order = self.order.unwrap_or_default();
         request.gates = self.gates.gates();
         request.time_limit = self.time_limit.map(seconds).transpose()?;
         request.recipe = Some(self.clone());

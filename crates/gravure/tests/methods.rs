@@ -81,12 +81,52 @@ fn each_method_leaves_less_error_than_the_one_before() {
     assert!(failed.is_empty() && tried == 18, "{failed:#?}");
 }
 
+/// Errors of weights, some power of them weighted and summed.
+fn sum_of_powers(encoding: &dyn Encoding, encoded: &[u8], rows: &[f32], power: f32, importance: &[f32]) -> f64 {
+    let mut decoded = vec![0.0; rows.len()];
+    encoding.decode(encoded, &mut decoded).unwrap();
+    let terms = decoded.iter().zip(rows).zip(importance.iter().cycle());
+    terms.map(|((d, w), h)| f64::from((d - w).abs().powf(power)) * f64::from(*h)).sum()
+}
+
+#[test]
+fn scales_that_are_searched_or_split_for_their_own_norm_are_no_worse_in_it() {
+    use gravure_core::contracts::Levels;
+    let mut random = Random(5);
+    let (hessian, rows) = (hessian(&mut random), weights(&mut random));
+    let (importance, even) = (hessian.diagonal(), vec![1.0; COLUMNS]);
+    let blind = |encoding: &'static dyn Encoding| {
+        let mut out = vec![0; ROWS * encoding.row_bytes(COLUMNS as u64).unwrap() as usize];
+        encoding.encode(&rows, COLUMNS, None, &mut out).unwrap();
+        out
+    };
+    let (mut failed, mut better) = (Vec::new(), [0, 0]);
+    for &encoding in catalog().encodings.iter() {
+        let Some(grid) = encoding.grid() else { continue };
+        let mut hold = |which: usize, before: f64, after: f64| {
+            if after > 1.0001 * before {
+                failed.push(format!("{} {which}: {before:e} {after:e}", encoding.id()));
+            }
+            better[which] += usize::from(after < 0.999 * before);
+        };
+        let of = |encoded: &[u8]| sum_of_powers(encoding, encoded, &rows, 2.0, &importance);
+        hold(0, of(&encode("rtn", encoding, &rows, &hessian)), of(&encode("scale-estimation", encoding, &rows, &hessian)));
+        // The nearest point of a lattice is the nearest in one norm alone.
+        if !matches!(grid.shape().levels, Levels::Points { .. }) {
+            let of = |encoded: &[u8]| sum_of_powers(encoding, encoded, &rows, 0.7, &even);
+            hold(1, of(&blind(encoding)), of(&encode("hqq", encoding, &rows, &hessian)));
+        }
+    }
+    assert!(failed.is_empty(), "{failed:#?}");
+    assert!(better[0] >= 9 && better[1] >= 5, "{better:?}");
+}
+
 #[test]
 fn rows_do_not_see_each_other() {
     let mut random = Random(4);
     let (hessian, rows) = (hessian(&mut random), weights(&mut random));
     for &encoding in catalog().encodings.iter().filter(|e| e.grid().is_some()) {
-        for method in ["gptq", "descent"] {
+        for method in ["hqq", "scale-estimation", "gptq", "descent"] {
             let whole = encode(method, encoding, &rows, &hessian);
             let row_bytes = whole.len() / ROWS;
             for row in [0, 7, 20] {
@@ -108,7 +148,7 @@ fn degenerate_weights_and_inputs_are_encoded() {
     for &encoding in catalog().encodings.iter().filter(|e| e.grid().is_some()) {
         for hessian in [&zero, &one] {
             for rows in [vec![0.0; COLUMNS], vec![1e-30; COLUMNS], vec![-3.0; COLUMNS], sparse.clone()] {
-                for method in ["gptq", "descent"] {
+                for method in ["hqq", "scale-estimation", "gptq", "descent"] {
                     let error = error(encoding, &encode(method, encoding, &rows, hessian), &rows, hessian);
                     assert!(error.is_finite(), "{} {method}", encoding.id());
                 }

@@ -9,10 +9,13 @@
 //! 2. *Descent*: each group again, given all others: the scales around its own and those refitted to its
 //!    codes are tried, each with feedback within the group, and what lowers the error of the outputs stays.
 
+use std::sync::Arc;
+
 use gravure_core::contracts::{GridShape, Levels};
 use gravure_core::{Encoding, Error, Grid, Hessian, Inputs, Result, Rounder};
 use gravure_simd::{Isa, Kernel, Simd};
 
+use crate::correction::solve;
 use crate::factor::{Factor, damped, factor};
 use crate::group::{Choice, Form, Reach, Scratch, search};
 use crate::panel::{Lane, Panel, Places, ROWS, Scales};
@@ -42,10 +45,16 @@ pub(crate) struct Feedback {
     effort: Effort,
     importance: Vec<f32>,
     places: Places,
-    /// The damped Hessian, columns in the order of rounding.
+    moments: Arc<Moments>,
+    within: Vec<Within>,
+}
+
+/// Second moments with their columns in the order of rounding.
+#[derive(Debug)]
+struct Moments {
+    /// The damped Hessian.
     hessian: Vec<f32>,
     factor: Factor,
-    within: Vec<Within>,
 }
 
 /// Prepares rounding; an encoding without a grid is left to its own search.
@@ -68,10 +77,14 @@ impl Feedback {
         let shape = grid.shape();
         let importance = hessian.diagonal();
         let places = places(&shape, &importance);
-        let (ordered, factor) = damped(hessian.values(), &places.columns)?;
+        let moments = hessian.derived(&places.columns, || {
+            let (hessian, factor) = damped(hessian.values(), &places.columns)?;
+            Ok(Moments { hessian, factor })
+        })?;
         let columns = importance.len();
-        let within = (0..places.groups.len()).map(|g| within(&ordered, columns, g * shape.group, shape.group)).collect::<Result<_>>()?;
-        Ok(Self { encoding, grid, effort, importance, places, hessian: ordered, factor, within })
+        let within =
+            (0..places.groups.len()).map(|g| within(&moments.hessian, columns, g * shape.group, shape.group)).collect::<Result<_>>()?;
+        Ok(Self { encoding, grid, effort, importance, places, moments, within })
     }
 }
 
@@ -139,8 +152,8 @@ impl Kernel for Run<'_> {
                 best.scales = panel.scales[g];
                 best.cost = [f32::INFINITY; ROWS];
                 let (form, reach) = if sweep == 0 {
-                    let diagonal = &work.factor.diagonal[first..first + shape.group];
-                    let form = Form { feedback: &work.factor.feedback[first * columns..], stride: columns, first, diagonal };
+                    let diagonal = &work.moments.factor.diagonal[first..first + shape.group];
+                    let form = Form { feedback: &work.moments.factor.feedback[first * columns..], stride: columns, first, diagonal };
                     carry(work, panel, first, &form, &mut target);
                     (form, work.effort.feedback)
                 } else {
@@ -167,7 +180,7 @@ impl Kernel for Run<'_> {
 
 /// Products of `rows`, four at a time, with the lanes of `x`.
 #[inline(always)]
-fn products(matrix: &[f32], stride: usize, x: &[Lane], out: &mut [Lane]) {
+pub(crate) fn products(matrix: &[f32], stride: usize, x: &[Lane], out: &mut [Lane]) {
     const AT_ONCE: usize = 4;
     for (k, out) in out.chunks_mut(AT_ONCE).enumerate() {
         let row = |r: usize| &matrix[(k * AT_ONCE + r.min(out.len() - 1)) * stride..][..x.len()];
@@ -190,7 +203,7 @@ fn products(matrix: &[f32], stride: usize, x: &[Lane], out: &mut [Lane]) {
 #[inline(always)]
 fn carry(work: &Feedback, panel: &Panel, first: usize, form: &Form<'_>, target: &mut [Lane]) {
     let columns = panel.weights.len();
-    products(&work.factor.feedback[first * columns..], columns, &panel.change[..first], target);
+    products(&work.moments.factor.feedback[first * columns..], columns, &panel.change[..first], target);
     for j in 0..target.len() {
         let carried = form.carried(j, target, j);
         for l in 0..ROWS {
@@ -207,29 +220,10 @@ fn carry(work: &Feedback, panel: &Panel, first: usize, form: &Form<'_>, target: 
 /// The target of a group among others that are given: the weights that would leave the least error.
 #[inline(always)]
 fn pull(work: &Feedback, panel: &Panel, first: usize, form: &Form<'_>, target: &mut [Lane]) {
-    let (columns, size) = (panel.weights.len(), target.len());
-    products(&work.hessian[first * columns..], columns, &panel.change, target);
+    let columns = panel.weights.len();
+    products(&work.moments.hessian[first * columns..], columns, &panel.change, target);
     // H (d + z) = products within the group, so z = d' with H d' = all products, less the group's own change.
-    // Solve U y = products, then U^T z = y / D.
-    for j in (0..size).rev() {
-        let row = &form.feedback[j * form.stride + form.first..][..j];
-        let (before, at) = target.split_at_mut(j);
-        for (u, before) in row.iter().zip(before) {
-            for l in 0..ROWS {
-                before[l] -= u * at[0][l];
-            }
-        }
-    }
-    for j in 0..size {
-        let inverse = 1.0 / form.diagonal[j];
-        for l in 0..ROWS {
-            target[j][l] *= inverse;
-        }
-        let carried = form.carried(j, target, j);
-        for l in 0..ROWS {
-            target[j][l] -= carried[l];
-        }
-    }
+    solve(form.feedback, form.diagonal, form.stride, form.first, target);
     for (j, target) in target.iter_mut().enumerate() {
         let (weight, change) = (&panel.weights[first + j], &panel.change[first + j]);
         for l in 0..ROWS {

@@ -85,7 +85,7 @@ impl Choice {
 pub(crate) struct Scratch {
     pub(crate) trial: Choice,
     /// Weighted squares of each point, for each place of a point in the group.
-    squares: Vec<f32>,
+    pub(crate) squares: Vec<f32>,
 }
 
 impl Scratch {
@@ -194,7 +194,7 @@ fn in_order(form: &Form<'_>, target: &[Lane], trial: &mut Choice, nearest: impl 
 
 /// The weighted squares of all points at all their places.
 #[inline(always)]
-fn weigh_points(shape: &GridShape, form: &Form<'_>, squares: &mut [f32]) {
+pub(crate) fn weigh_points(shape: &GridShape, form: &Form<'_>, squares: &mut [f32]) {
     let Levels::Points { coordinates, table, .. } = shape.levels else { return };
     let count = table.len() / coordinates;
     for (place, squares) in squares.chunks_exact_mut(count).enumerate() {
@@ -289,7 +289,7 @@ fn best_point(table: &[f32], coordinates: usize, squares: &[f32], pulls: &[Lane]
 
 /// The scale and offset with the least cost for the codes of `choice`.
 #[inline(always)]
-fn refit(shape: &GridShape, form: &Form<'_>, target: &[Lane], choice: &Choice) -> (Lane, Lane) {
+pub(crate) fn refit(shape: &GridShape, form: &Form<'_>, target: &[Lane], choice: &Choice) -> (Lane, Lane) {
     let size = target.len();
     let levels: Vec<Lane> = (0..size).map(|j| std::array::from_fn(|l| level(shape, choice, j, l))).collect();
     let (mut ll, mut lo, mut la) = ([0.0_f32; ROWS], [0.0_f32; ROWS], [0.0_f32; ROWS]);

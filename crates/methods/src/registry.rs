@@ -2,10 +2,10 @@
 
 use gravure_core::Method;
 
-use crate::{Descent, Gptq, Rtn};
+use crate::{Descent, Gptq, Hqq, Rtn, ScaleEstimation};
 
 /// All methods.
-pub static METHODS: &[&dyn Method] = &[&Rtn, &Gptq, &Descent];
+pub static METHODS: &[&dyn Method] = &[&Rtn, &Hqq, &ScaleEstimation, &Gptq, &Descent];
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,9 @@
 //!
 //! Reference: `prepare_tensors` in llama.cpp's `conversion/base.py` (`--outtype`).
 
-use gravure_core::{Catalog, Encoding, Error, ImportanceMatrix, Model, Part, Plan, PlanEntry, Policy, Result, ResultExt, Role, Tensor};
+use gravure_core::{
+    Catalog, Encoding, Error, ImportanceMatrix, Model, Order, Part, Plan, PlanEntry, Policy, Result, ResultExt, Role, Tensor,
+};
 
 /// The type asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,8 +89,14 @@ impl Policy for Uniform {
         let choice = self.resolve(model);
         let (id, file_type) = choice.target();
         let base = catalog.encoding(id)?;
-        let mut plan =
-            Plan { name: id.to_owned(), file_type: Some(file_type), pruned_layers: Vec::new(), tensor_bytes: 0, tensors: Vec::new() };
+        let mut plan = Plan {
+            name: id.to_owned(),
+            file_type: Some(file_type),
+            pruned_layers: Vec::new(),
+            order: Order::default(),
+            tensor_bytes: 0,
+            tensors: Vec::new(),
+        };
         for tensor in &model.tensors {
             let (encoding, reason) = self::choose(choice, base, tensor, catalog).at_item(|| &*tensor.name)?;
             let row = encoding.row_bytes(tensor.shape.row_length()).at_item(|| &*tensor.name)?;

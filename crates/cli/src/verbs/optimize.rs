@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use gravure::{
-    Error, Force, Gate, GateMode, OptimizeRequest, Optimized, Recipe, RecipeBudget, RecipeCache, RecipeData, RecipeEngine, RecipeGates,
-    Result, Share, Size, Verdict, failure, optimize,
+    Error, Force, Gate, GateMode, OptimizeRequest, Optimized, Order, Recipe, RecipeBudget, RecipeCache, RecipeData, RecipeEngine,
+    RecipeGates, Result, Share, Size, Verdict, failure, optimize,
 };
 
 use crate::engine::{Cache, EngineArgs};
@@ -49,9 +49,13 @@ pub(crate) struct Args {
     /// Encodings to choose from [default: all that the format and the target's runtime hold]
     #[arg(long, value_delimiter = ',', value_name = "ENCODINGS")]
     encodings: Vec<String>,
-    /// How values are chosen: rtn; gptq and descent lose less and take several times as long [default: rtn]
+    /// How values are chosen: rtn, hqq, scale-estimation, gptq, descent [default: descent, and rtn for models of more than 100
+    /// million weights]
     #[arg(long, value_name = "METHOD")]
     method: Option<String>,
+    /// Round layer by layer, each for the inputs that the rounded ones before it give (gptq, descent)
+    #[arg(long)]
+    in_turn: bool,
     /// Tokens in a window of the texts [default: 512]
     #[arg(long, short = 'c', value_name = "N")]
     ctx_size: Option<usize>,
@@ -160,6 +164,7 @@ impl Args {
             ctx: self.ctx,
             encodings: (!self.encodings.is_empty()).then(|| self.encodings.clone()),
             method: self.method.clone(),
+            order: self.in_turn.then_some(Order::InTurn),
             time_limit: self.time_limit,
             budget: self.budget.recipe()?,
             data: RecipeData {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use gravure::mixtures::{self, ImportanceFilter, MixtureRequest, OutputMatrix, Requantize, Spread, TensorOrder};
-use gravure::{CalibrationText, Error, Metadata, Outcome, Plan, PlanSource, QuantizePlan, QuantizeRequest, Result, Split};
+use gravure::{CalibrationText, Error, Metadata, Order, Outcome, Plan, PlanSource, QuantizePlan, QuantizeRequest, Result, Split};
 
 use crate::arguments;
 use crate::printer::{Level, Printer, Table, bytes};
@@ -38,9 +38,12 @@ pub(crate) struct What {
     /// Importance matrix (GGUF or legacy .dat) to weight errors with
     #[arg(long, value_name = "FILE")]
     imatrix: Option<PathBuf>,
-    /// How values are chosen: rtn, gptq, descent; without it as the plan says
+    /// How values are chosen: rtn, hqq, scale-estimation, gptq, descent; without it as the plan says
     #[arg(long, value_name = "METHOD")]
     method: Option<String>,
+    /// Round layer by layer, each for the inputs that the rounded ones before it give (gptq, descent)
+    #[arg(long)]
+    in_turn: bool,
     /// Text to see the inputs of matrices on, for methods that need it
     #[arg(long, value_name = "FILE")]
     calibration_data: Option<PathBuf>,
@@ -103,6 +106,7 @@ impl What {
         let mut request = QuantizeRequest::new(&self.source, output, self.plan_source()?);
         request.importance.clone_from(&self.imatrix);
         request.method = self.method.as_ref().map(|m| m.to_ascii_lowercase());
+        request.order = self.in_turn.then_some(Order::InTurn);
         request.calibration = self
             .calibration_data
             .as_ref()

@@ -23,7 +23,7 @@ pub use importance::{ImportanceEntry, ImportanceMatrix};
 pub use metadata::{Metadata, Value, ValueType};
 pub use model::{AdapterFacts, Invocation, Model, Naming, Note, Source};
 pub use package::{ChunkStream, Package, PackageTensor};
-pub use plan::{Plan, PlanEntry};
+pub use plan::{Order, Plan, PlanEntry};
 pub use role::{Part, Role, TensorId};
 pub use sensitivity::{CandidateError, Sensitivity, TensorSensitivity};
 pub use target::{

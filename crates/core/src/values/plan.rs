@@ -19,6 +19,23 @@ pub struct PlanEntry {
     pub reason: String,
 }
 
+/// In which order tensors are rounded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// Each by itself.
+    #[default]
+    Apart,
+    /// Layer by layer, each for the inputs that the rounded ones before it give.
+    InTurn,
+}
+
+impl Order {
+    fn is_apart(&self) -> bool {
+        *self == Self::Apart
+    }
+}
+
 /// A plan: the whole decision before any work is done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,6 +48,9 @@ pub struct Plan {
     /// Layers that are left out; the layers behind them move up and `block_count` shrinks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pruned_layers: Vec<u32>,
+    /// In which order tensors are rounded.
+    #[serde(default, skip_serializing_if = "Order::is_apart")]
+    pub order: Order,
     /// Exact size of the output's tensors in bytes, without header and padding.
     #[serde(default)]
     pub tensor_bytes: u64,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gravure_base::{Disk, Error, Result, Storage};
-use gravure_core::values::Target;
+use gravure_core::values::{Order, Target};
 
 use super::gates::Gates;
 use crate::engine::LoadOptions;
@@ -94,8 +94,11 @@ pub struct OptimizeRequest {
     pub evaluation_windows: Option<usize>,
     /// Encodings to choose from; all that the format and the target hold and that can be written where empty.
     pub candidates: Vec<String>,
-    /// Method; the encodings' own search, weighted by importance, where there is none.
+    /// Method; where there is none, the one that loses least for small models, and the encodings' own search,
+    /// weighted by importance, for those of more than a hundred million weights.
     pub method: Option<String>,
+    /// In which order tensors are rounded by a method that sees the inputs of matrices.
+    pub order: Order,
     /// What the field expects, and whether missing it fails.
     pub gates: Gates,
     /// Stops between two measurements after this long; what was measured is kept.
@@ -126,6 +129,7 @@ impl OptimizeRequest {
             evaluation_windows: None,
             candidates: Vec::new(),
             method: None,
+            order: Order::Apart,
             gates: Gates::default(),
             time_limit: None,
             command: Vec::new(),

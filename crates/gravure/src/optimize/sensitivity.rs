@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gravure_base::{Error, MemoryReader, Result, ResultExt};
-use gravure_core::contracts::Activations;
+use gravure_core::contracts::{Activations, Levels};
 use gravure_core::values::{CandidateError, Sensitivity, StoredTensor, TensorSensitivity};
 use gravure_core::{Encoding, Hessian, Method, Model, Needs, Plan, Rounder, Tensor, TensorId};
 use gravure_eval::calibration::InputSums;
@@ -30,6 +30,8 @@ use crate::{Observer, catalog};
 const SAMPLED_WEIGHTS: u64 = 1 << 21;
 /// The same times the columns, where errors take the products of all pairs of columns.
 const SAMPLED_PRODUCTS: u64 = 1 << 29;
+/// Rows on which a method is compared with rounding to nearest.
+const COMPARED_ROWS: u64 = 64;
 /// Layers whose tensors are measured.
 const MEASURED_LAYERS: u32 = 8;
 /// Bits for each weight of the coarse encoding: enough error to measure, little enough to be linear.
@@ -149,7 +151,6 @@ fn tensor_errors(tensor: &Tensor, candidates: &[&'static dyn Encoding], rounding
     let hessian = rounding.hessian(tensor)?;
     let most = if hessian.is_some() { SAMPLED_PRODUCTS / columns.max(1) } else { SAMPLED_WEIGHTS };
     let sampled = (most / columns.max(1)).clamp(1, rows.max(1));
-    let inputs = weights_of(tensor, rounding.inputs);
     let mut weights = Vec::new();
     let (mut scratch, mut row) = (Vec::new(), Vec::new());
     for sample in 0..sampled {
@@ -157,32 +158,60 @@ fn tensor_errors(tensor: &Tensor, candidates: &[&'static dyn Encoding], rounding
         tensor.decode_rows(at..at + 1, &mut scratch, &mut row)?;
         weights.extend_from_slice(&row);
     }
-    let mut out = Vec::with_capacity(candidates.len());
-    let mut decoded = vec![0.0_f32; weights.len()];
-    for encoding in candidates {
-        // Rows that are no whole blocks of an encoding cannot be stored in it.
-        let Ok(row_bytes) = encoding.row_bytes(columns) else { continue };
-        let mut encoded = vec![0_u8; (row_bytes * sampled) as usize];
-        rounding.rounder(tensor, *encoding)?.encode(&weights, &mut encoded)?;
-        encoding.decode(&encoded, &mut decoded)?;
-        decoded.iter_mut().zip(&weights).for_each(|(d, w)| *d -= w);
-        let by_diagonal = |change: &[f32]| change.iter().zip(&inputs).map(|(d, h)| f64::from(*d).powi(2) * f64::from(*h)).sum();
-        let errors: Vec<f64> = match &hessian {
-            Some(hessian) => gravure_methods::output_errors(hessian, &decoded),
-            None => decoded.chunks_exact(columns as usize).map(by_diagonal).collect(),
-        };
-        let n = errors.len() as f64;
-        let mean = errors.iter().sum::<f64>() / n;
-        let variance = errors.iter().map(|e| (e - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
-        let missing = (1.0 - n / rows as f64).max(0.0);
-        out.push(CandidateError {
-            encoding: encoding.id().to_owned(),
-            bytes: row_bytes * rows,
-            error: mean * rows as f64,
-            error_stderr: (variance / n * missing).sqrt() * rows as f64,
-        });
+    let importance = weights_of(tensor, rounding.inputs);
+    let inputs = gravure_core::Inputs { importance: Some(&importance), hessian: hessian.as_deref() };
+    let errors_of = |method: &dyn Method, encoding: &'static dyn Encoding, weights: &[f32]| -> Result<Vec<f64>> {
+        let count = weights.len() / columns.max(1) as usize;
+        let mut encoded = vec![0_u8; encoding.row_bytes(columns)? as usize * count];
+        method.prepare(encoding, columns as usize, inputs)?.encode(weights, &mut encoded)?;
+        let mut changes = vec![0.0_f32; weights.len()];
+        encoding.decode(&encoded, &mut changes)?;
+        changes.iter_mut().zip(weights).for_each(|(d, w)| *d -= w);
+        let by_diagonal = |change: &[f32]| change.iter().zip(&importance).map(|(d, h)| f64::from(*d).powi(2) * f64::from(*h)).sum();
+        Ok(match &hessian {
+            Some(hessian) => gravure_methods::output_errors(hessian, &changes),
+            None => changes.chunks_exact(columns as usize).map(by_diagonal).collect(),
+        })
+    };
+    let nearest = catalog().method("rtn")?;
+    // A slow method is tried on few rows: what it gains is much the same in all of them.
+    let compared: Vec<usize> = (0..sampled.min(COMPARED_ROWS)).map(|k| (k * sampled / sampled.min(COMPARED_ROWS)) as usize).collect();
+    let few: Vec<f32> = compared.iter().flat_map(|&row| &weights[row * columns as usize..][..columns as usize]).copied().collect();
+    // Rows that are no whole blocks of an encoding cannot be stored in it.
+    let mut able: Vec<_> = candidates.iter().enumerate().filter_map(|(i, e)| Some((i, *e, e.row_bytes(columns).ok()?))).collect();
+    // Encodings whose groups are alike take the columns in the same order, and share what is made of it.
+    able.sort_by_key(|(_, encoding, _)| encoding.grid().map(|g| (g.shape().group, matches!(g.shape().levels, Levels::Points { .. }))));
+    let mut out = Vec::with_capacity(able.len());
+    for (index, encoding, row_bytes) in able {
+        let errors = errors_of(nearest, encoding, &weights)?;
+        let (mean, variance) = moments(&errors);
+        let mut relative = variance / (errors.len() as f64 * mean * mean) * (1.0 - errors.len() as f64 / rows as f64).max(0.0);
+        let mut gain = 1.0;
+        let method = rounding.method(tensor, encoding)?;
+        if method.id() != nearest.id() && mean > 0.0 {
+            let before: Vec<f64> = compared.iter().map(|&row| errors[row]).collect();
+            let after = errors_of(method, encoding, &few)?;
+            let sum = before.iter().sum::<f64>();
+            if sum > 0.0 {
+                gain = after.iter().sum::<f64>() / sum;
+                let apart: Vec<f64> = after.iter().zip(&before).map(|(a, b)| a - gain * b).collect();
+                let n = apart.len() as f64;
+                relative += moments(&apart).1 / n / (sum / n * gain).powi(2).max(f64::MIN_POSITIVE) * (1.0 - n / rows as f64).max(0.0);
+            }
+        }
+        let error = mean * gain * rows as f64;
+        let error_stderr = if error > 0.0 { error * relative.sqrt() } else { 0.0 };
+        out.push((index, CandidateError { encoding: encoding.id().to_owned(), bytes: row_bytes * rows, error, error_stderr }));
     }
-    Ok(out)
+    out.sort_by_key(|(index, _)| *index);
+    Ok(out.into_iter().map(|(_, error)| error).collect())
+}
+
+/// Mean and variance.
+fn moments(values: &[f64]) -> (f64, f64) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    (mean, values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0))
 }
 
 /// The encoding of a tensor that its constant is measured with.

@@ -20,6 +20,10 @@ pub(super) const IMPORTANCE: &str = "imatrix.gguf";
 /// Name of the artifact in it.
 pub(super) const ARTIFACT: &str = "model.gguf";
 
+/// Models up to this many weights are rounded by the method that loses least unless another is asked for: the
+/// products of all pairs of inputs cost more than all else where matrices are wide.
+const THOROUGH_PARAMETERS: u64 = 100_000_000;
+
 /// An encoding with the bytes that a tensor has in it.
 type Way = (&'static dyn Encoding, u64);
 
@@ -108,7 +112,8 @@ impl<'a> Space<'a> {
         for entry in base.tensors.iter().filter(|e| choices.iter().all(|(t, _)| t.name != e.tensor)) {
             fixed_bytes += entry_bytes(neutral, entry)?;
         }
-        let method = catalog().method(request.method.as_deref().unwrap_or("rtn"))?;
+        let usual = if neutral.parameters() <= THOROUGH_PARAMETERS { "descent" } else { "rtn" };
+        let method = catalog().method(request.method.as_deref().unwrap_or(usual))?;
         let maps = neutral.graph.as_ref().map(linear_maps).unwrap_or_default();
         Ok(Self { request, neutral, base, fixed_bytes, choices, method, maps, overrides })
     }
@@ -130,6 +135,9 @@ impl<'a> Space<'a> {
             entry.method = if tensor.encoding.id() == encoding { "copy" } else { rounded.id() }.to_owned();
             entry.encoding = encoding;
             entry.reason = reason;
+        }
+        if plan.tensors.iter().any(|e| e.method == self.method.id()) && self.method.needs() == Needs::Hessian {
+            plan.order = self.request.order;
         }
         plan.tensor_bytes = self.stored(&plan)?.values().map(|(_, bytes)| bytes).sum();
         Ok(plan)

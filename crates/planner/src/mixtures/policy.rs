@@ -2,7 +2,7 @@
 
 use fancy_regex::Regex;
 use gravure_core::{
-    Catalog, Encoding, Error, HyperKey, ImportanceMatrix, Model, Plan, PlanEntry, Policy, Result, ResultExt, Tensor, Value,
+    Catalog, Encoding, Error, HyperKey, ImportanceMatrix, Model, Order, Plan, PlanEntry, Policy, Result, ResultExt, Tensor, Value,
 };
 
 use super::categories::{self, Category};
@@ -106,6 +106,7 @@ impl<'a> Planner<'a> {
             name: self.request.mixture.id.to_owned(),
             file_type: Some(self.request.mixture.file_type.unwrap_or_else(|| own_file_type(model))),
             pruned_layers: self.request.pruned_layers.clone(),
+            order: Order::default(),
             tensor_bytes,
             tensors: entries,
         })

@@ -1,7 +1,7 @@
 //! Plans that were made for another model, or by someone who hopes that nobody checks.
 
 use gravure_core::ErrorKind::{self, Input, Request, Unsupported};
-use gravure_core::{Plan, PlanEntry};
+use gravure_core::{Order, Plan, PlanEntry};
 
 use super::{Class, Expect, Sample, Verb, importance_target};
 
@@ -17,6 +17,7 @@ pub(super) fn honest() -> Plan {
         name: "by hand".into(),
         file_type: None,
         pruned_layers: Vec::new(),
+        order: Order::default(),
         tensor_bytes: 0,
         tensors: tensors.iter().map(|t| entry(t, "q8_0", "rtn")).collect(),
     }
