@@ -147,3 +147,63 @@ fn optimize_survives_kill_9() {
 fn names(folder: &Path) -> Vec<String> {
     std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect()
 }
+
+/// What a search reports of its front, without times.
+fn front(folder: &Path) -> Vec<serde_json::Value> {
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.join("report.json")).unwrap()).unwrap();
+    let member = |m: &serde_json::Value| {
+        let mut member = m.clone();
+        for figures in ["figures", "proof"] {
+            member[figures].as_object_mut().unwrap().remove("seconds");
+        }
+        member.as_object_mut().unwrap().remove("plan");
+        member
+    };
+    report["front"].as_array().unwrap().iter().map(member).collect()
+}
+
+#[test]
+fn a_search_that_is_killed_again_and_again_ends_with_the_same_front() {
+    use gravure_testing::tiny_model::{self, Options, Size};
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    tiny_model::write("llama", &Options { size: Size::Wide, layers: 1, ..Options::default() }, &path("model")).unwrap();
+    let text = |seed: usize| (0..900).map(|i| format!("{} ", i * i * seed % 977)).collect::<String>();
+    std::fs::write(path("seen.txt"), text(7)).unwrap();
+    std::fs::write(path("unseen.txt"), text(11)).unwrap();
+    let search = |output: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gravure"));
+        command.args(["-q", "-t", "2", "search"]).arg(path("model")).arg("-o").arg(path(output));
+        command.arg("--calibration-data").arg(path("seen.txt")).arg("--eval-data").arg(path("unseen.txt"));
+        command.args(["-c", "32", "--calibration-chunks", "2", "--sensitivity-chunks", "1", "--trial-chunks", "2", "--eval-chunks", "3"]);
+        command.args(["--encodings", "q2_k,q4_0,q8_0", "--methods", "rtn", "--objectives", "kld,size,memory", "--trials", "10"]);
+        command.args(["--keep", "front", "--seed", "5"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    let start = Instant::now();
+    assert!(search("whole").status().unwrap().success());
+    let whole = start.elapsed();
+    let mut moments = Moments(11);
+    let mut killed = 0;
+    for _ in 0..12 {
+        let mut child = search("killed").spawn().unwrap();
+        // What is kept makes every run shorter than the one before.
+        std::thread::sleep(Duration::from_micros(moments.below(whole.as_micros() as u64 / 3)));
+        child.kill().unwrap();
+        killed += usize::from(!child.wait().unwrap().success());
+    }
+    assert!(killed > 3, "the moments were too late: {killed}");
+    assert!(search("killed").status().unwrap().success());
+    assert_eq!(front(&path("killed")), front(&path("whole")));
+    let names = |folder: &str| {
+        let mut names: Vec<_> = std::fs::read_dir(path(folder)).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names("killed/front"), names("whole/front"));
+    for name in names("whole/front") {
+        let bytes = |output: &str| std::fs::read(path(output).join("front").join(&name)).unwrap();
+        assert!(bytes("killed") == bytes("whole"), "{name:?}");
+    }
+}

@@ -67,6 +67,7 @@ fn help_and_tables() {
         Case { name: "help_quantize", args: &["quantize", "--help"] },
         Case { name: "help_optimize", args: &["optimize", "--help"] },
         Case { name: "help_compare", args: &["compare", "--help"] },
+        Case { name: "help_search", args: &["search", "--help"] },
         Case { name: "help_recommend", args: &["recommend", "--help"] },
         Case { name: "help_convert", args: &["convert", "--help"] },
         Case { name: "help_run", args: &["run", "--help"] },
@@ -267,6 +268,49 @@ fn impossible_budgets() {
                 "--max-size",
                 "4MB",
             ],
+        },
+    ]);
+}
+
+/// The model, the folder and two texts that every search is given.
+macro_rules! search {
+    ($($more:expr),*) => {
+        &[
+            "-t", "2", "search", "models/gravure-tiny", "-o", "out", "-c", "64", "--calibration-data", "models/gravure-tiny/train_tiny.py",
+            "--eval-data", "models/gravure-tiny/README.md", $($more),*
+        ]
+    };
+}
+
+#[test]
+fn searches() {
+    check(&[
+        Case { name: "search_dry_run", args: search!["--dry-run"] },
+        Case {
+            name: "search_dry_run_of_less",
+            args: search![
+                "--dry-run",
+                "--sampler",
+                "grid",
+                "--methods",
+                "rtn",
+                "--objectives",
+                "kld,size",
+                "--max-size",
+                "4MB",
+                "--trials",
+                "9"
+            ],
+        },
+        Case { name: "search_by_no_sampler", args: search!["--sampler", "luck"] },
+        Case { name: "search_for_no_objective", args: search!["--objectives", "kld,beauty"] },
+        Case { name: "search_for_one_objective_twice", args: search!["--objectives", "kld,kld"] },
+        Case { name: "search_of_no_method", args: search!["--methods", "magic", "--dry-run"] },
+        Case { name: "search_without_time", args: search!["--time-limit", "soon"] },
+        Case { name: "search_impossible_size", args: search!["--max-size", "1MB"] },
+        Case {
+            name: "search_on_one_text",
+            args: &["search", "models/gravure-tiny", "-o", "out", "--calibration-data", "text.txt", "--eval-data", "text.txt"],
         },
     ]);
 }

@@ -203,3 +203,63 @@ fn nothing(stopped: Stopped, lines: &[TrialLine]) -> Error {
     let why = lines.iter().find_map(|l| l.why.clone()).unwrap_or_else(|| "there was none".into());
     Error::request(format!("no trial could be measured: {why}")).help("allow a larger size, or more trials")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use gravure_testing::tiny_model::{self, Options, Size};
+
+    use super::*;
+    use crate::Quiet;
+    use crate::engine::LoadOptions;
+
+    /// Time that is over after some trials.
+    struct Hourglass(AtomicUsize);
+
+    impl Observer for Hourglass {
+        fn begin(&self, _: &str, _: usize, _: u64) {}
+        fn advance(&self, _: &str, _: u64) {}
+        fn end(&self) {}
+
+        fn note(&self, text: &str) {
+            if text.starts_with("trial ") {
+                self.0.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+
+        fn cancelled(&self) -> bool {
+            self.0.load(Ordering::Relaxed) == 0
+        }
+    }
+
+    #[test]
+    fn a_search_whose_time_is_over_ends_with_what_there_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        tiny_model::write("llama", &Options { size: Size::Wide, layers: 1, ..Options::default() }, &path("model")).unwrap();
+        let text = |seed: usize| (0..900).map(|i| format!("{} ", i * i * seed % 977)).collect::<String>();
+        std::fs::write(path("seen"), text(7)).unwrap();
+        std::fs::write(path("unseen"), text(11)).unwrap();
+        let request = SearchRequest {
+            sampler: "random".into(),
+            objectives: vec![Objective::Kld, Objective::Size],
+            context: 32,
+            calibration_windows: Some(2),
+            sensitivity_windows: 1,
+            trial_windows: 2,
+            evaluation_windows: Some(3),
+            candidates: vec!["q4_0".into(), "q8_0".into()],
+            methods: vec!["rtn".into()],
+            ..SearchRequest::new(LoadOptions { threads: 2, ..LoadOptions::new(path("model")) }, path("out"), path("seen"), path("unseen"))
+        };
+        let glass = Hourglass(AtomicUsize::new(3));
+        let done = run(&request, &Timed::new(&glass, None), &Quiet).unwrap();
+        assert_eq!((done.stopped, done.trials.len()), (Stopped::TimeLimit, 3));
+        assert!(!done.front.is_empty() && done.front.iter().all(|m| m.proof.is_none() && m.plan.as_ref().is_some_and(|p| p.exists())));
+        let page = std::fs::read_to_string(path("out").join("report.html")).unwrap();
+        assert!(page.contains("The time was over after 3 trials"));
+        let glass = Hourglass(AtomicUsize::new(0));
+        assert!(run(&request, &Timed::new(&glass, None), &Quiet).is_err());
+    }
+}

@@ -4,11 +4,12 @@ mod common;
 
 use std::path::Path;
 
-use gravure::{CalibrationText, Order, PlanSource, QuantizeRequest, Quiet, Uniform, quantize};
+use gravure::mixtures::{self, MixtureRequest};
+use gravure::{CalibrationText, Order, PlanSource, QuantizeRequest, Quiet, quantize};
 use gravure_testing::tiny_model::{Options, write};
 
 fn request(folder: &Path, name: &str) -> QuantizeRequest {
-    let plan = PlanSource::Uniform(Uniform::parse("q4_0").unwrap());
+    let plan = PlanSource::Mixture(MixtureRequest::new(mixtures::find("q4_0").unwrap()));
     let mut request = QuantizeRequest::new(folder.join("model"), folder.join(name), plan);
     request.method = Some("gptq".to_owned());
     request.calibration = Some(CalibrationText { context: 32, windows: Some(4), ..CalibrationText::new(folder.join("text.txt")) });
