@@ -27,7 +27,7 @@ fn workshop() -> &'static Path {
         std::fs::write(folder.join("seen.txt"), &text[..20_000]).unwrap();
         std::fs::write(folder.join("unseen.txt"), &text[60_000..80_000]).unwrap();
         std::fs::write(folder.join("run.toml"), RECIPE).unwrap();
-        for kind in ["q8_0", "q2_k"] {
+        for kind in ["q4_0", "q2_k"] {
             let output = format!("{kind}.gguf");
             run(&folder, &["-q", "quantize", "models/gravure-tiny", "--type", kind, "-o", &output]);
         }
@@ -81,12 +81,12 @@ fn keeps(schema: &str, document: &Value) {
 fn a_comparison_says_what_it_found() {
     let folder = workshop();
     let quick = ["-c", "64", "--chunks", "2", "--untimed"];
-    let all = ["compare", "models/gravure-tiny", "q8_0.gguf", "q2_k.gguf", "out/model.gguf"];
+    let all = ["compare", "models/gravure-tiny", "q4_0.gguf", "q2_k.gguf", "out/model.gguf"];
     snapshot("compare", folder, &[&all[..], &quick].concat());
-    let named = ["compare", "q2_k.gguf", "q8_0.gguf", "--reference", "models/gravure-tiny", "--data", "unseen.txt", "-o", "side"];
+    let named = ["compare", "q2_k.gguf", "q4_0.gguf", "--reference", "models/gravure-tiny", "--data", "unseen.txt", "-o", "side"];
     snapshot("compare_against_a_reference", folder, &[&named[..], &quick].concat());
-    snapshot("compare_one", folder, &["compare", "q8_0.gguf"]);
-    snapshot("compare_what_is_not_there", folder, &["compare", "q8_0.gguf", "absent.gguf"]);
+    snapshot("compare_one", folder, &["compare", "q4_0.gguf"]);
+    snapshot("compare_what_is_not_there", folder, &["compare", "q4_0.gguf", "absent.gguf"]);
     let html = std::fs::read_to_string(folder.join("side/report.html")).unwrap();
     for part in ["2 artifacts against gravure-tiny", "Size against quality", "Bits by layer", "q2_k.gguf"] {
         assert!(html.contains(part), "{part}");
@@ -118,9 +118,9 @@ fn reports_keep_their_schema() {
     keeps("recipe.schema.json", &optimized["recipe"]);
     assert_eq!(optimized["recipe"]["budget"]["max-size"], "4MB", "what was typed wins");
     assert_eq!(optimized["recipe"]["data"]["evaluation"], "unseen.txt");
-    let compared = json(&run(folder, &["compare", "q8_0.gguf", "q2_k.gguf", "-c", "64", "--chunks", "1", "-q", "--json"]));
+    let compared = json(&run(folder, &["compare", "q4_0.gguf", "q2_k.gguf", "-c", "64", "--chunks", "1", "-q", "--json"]));
     keeps("report.schema.json", &compared);
-    assert_eq!(compared["reference"]["name"], "q8_0.gguf");
+    assert_eq!(compared["reference"]["name"], "q4_0.gguf");
     assert!(compared["artifacts"][0]["at_work"]["decode"]["tokens_per_second"]["median"].as_f64().unwrap() > 0.0);
     // The reader of schemas finds faults.
     let schemas = Schemas::of(&root().join("docs"));
@@ -188,10 +188,10 @@ fn certificates_are_verified() {
     bytes[last] ^= 1;
     std::fs::write(folder.join("bit.gguf"), &bytes).unwrap();
     snapshot("verify_one_bit", folder, &["verify", "bit.gguf"]);
-    snapshot("verify_without_a_certificate", folder, &["verify", "q8_0.gguf"]);
+    snapshot("verify_without_a_certificate", folder, &["verify", "q4_0.gguf"]);
     let compared = json(&run(
         folder,
-        &["compare", "q8_0.gguf", "digit.gguf", "out/model.gguf", "-c", "64", "--chunks", "1", "--untimed", "-q", "--json"],
+        &["compare", "q4_0.gguf", "digit.gguf", "out/model.gguf", "-c", "64", "--chunks", "1", "--untimed", "-q", "--json"],
     ));
     let holds: Vec<_> = compared["artifacts"].as_array().unwrap().iter().map(|a| a["certificate_holds"].clone()).collect();
     assert_eq!(holds, [Value::Bool(false), Value::Bool(true)]);
