@@ -54,20 +54,17 @@ pub(crate) fn round_in_turn(
     let mut done: Vec<Job> = jobs.to_vec();
     let mut layers: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
     for (index, job) in jobs.iter().enumerate().filter(|(_, j)| j.method.is_some() && j.source.shape.dimensions().len() == 2) {
-        match job.source.id {
-            Some(id @ TensorId { layer: Some(layer), .. }) => {
-                if maps.contains_key(&id) {
-                    layers.entry(layer).or_default().push(index);
-                }
-            }
-            Some(id) => {
+        let Some(id) = job.source.id else { continue };
+        match id.layer {
+            Some(layer) if maps.contains_key(&id) => layers.entry(layer).or_default().push(index),
+            Some(_) => {}
+            None => {
                 let hessian = match job.method.map(|m| m.needs()) {
                     Some(Needs::Hessian) => hessians.get(&id)?,
                     _ => None,
                 };
                 finish(&mut copy, &mut done[index], hessian.as_deref(), None, original.threads)?;
             }
-            None => {}
         }
     }
     let total = layers.values().flatten().map(|&i| jobs[i].source.bytes()).sum::<Result<u64>>()?;
