@@ -88,7 +88,7 @@ def main():
             cells = []
             for method in methods:
                 row = next(r for r in rows if (r["encoding"], r["method"]) == (encoding, method))
-                share = "" if method == methods[0] else f" ({100 * row['less']:+.0f} %)".replace("+", "-", 1) if row["less"] > 0 else f" (+{-100 * row['less']:.0f} %)"
+                share = "" if method == methods[0] else f" ({-100 * row['less']:+.0f} %)"
                 cells.append(f"{row['kld']:.5f}{share} / {row['perplexity']:.2f}")
             lines.append(f"| {encoding} | " + " | ".join(cells) + " |")
         arguments.markdown.write_text("\n".join(lines) + "\n")

@@ -28,6 +28,7 @@ mod rounded;
 #[allow(clippy::needless_range_loop, reason = "numbered loops over arrays of registers unroll, iterators may not")]
 mod scores;
 mod shared;
+#[cfg_attr(not(any(target_arch = "x86_64", test)), allow(dead_code, reason = "no other processor has tiles"))]
 mod tiles;
 
 pub use attention::{AttentionRows, AttentionShape, attention};
