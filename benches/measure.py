@@ -38,3 +38,11 @@ def high_water(pid):
             return next((int(line.split()[1]) for line in status if line.startswith("VmHWM:")), 0)
     except OSError:
         return 0
+
+
+def output(command):
+    """What a command prints on standard output; ends the program where it fails."""
+    result = subprocess.run([str(c) for c in command], capture_output=True, text=True, errors="replace")
+    if result.returncode != 0:
+        sys.exit(f"{[str(c) for c in command]} failed:\n{(result.stdout + result.stderr)[-2000:]}")
+    return result.stdout

@@ -12,19 +12,12 @@ inputs that the rounded ones before it give.
 
 import argparse
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+from measure import output as run
+
 ENCODINGS = "q6_k,q4_k,iq4_xs,q3_k,iq3_s,q2_k,iq2_xs"
-
-
-def run(command):
-    result = subprocess.run([str(c) for c in command], capture_output=True, text=True)
-    if result.returncode != 0:
-        sys.exit(f"{[str(c) for c in command]} failed:\n{result.stderr[-2000:]}")
-    return result.stdout
 
 
 def main():

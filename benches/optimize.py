@@ -21,12 +21,7 @@ from pathlib import Path
 
 from gguf import GGUFReader
 
-
-def run(command):
-    result = subprocess.run([str(c) for c in command], capture_output=True, text=True, errors="replace")
-    if result.returncode != 0:
-        sys.exit(f"{[str(c) for c in command]} failed:\n{(result.stdout + result.stderr)[-2000:]}")
-    return result.stdout + result.stderr
+from measure import output as run
 
 
 def tensor_bytes(path):

@@ -7,20 +7,18 @@
 //! The copy holds what is finished; in the end its tensors are the output's.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
-use gravure_base::{Error, MemoryReader, Result, ResultExt};
-use gravure_core::values::StoredTensor;
+use gravure_base::{Error, Result, ResultExt};
 use gravure_core::{Hessian, Inputs, Model, Needs, TensorId};
-use gravure_eval::{Windows, pair};
+use gravure_eval::{Pair, Windows, pair};
 use gravure_methods::Correction;
 
 use crate::Observer;
 use crate::engine::{Engine, LoadOptions, prepare};
 use crate::evaluate::{first_token, text_tokens, tokenizer};
-use crate::execute::{Job, check_finite};
+use crate::execute::Job;
 use crate::hessians::{CalibrationText, Hessians, linear_maps};
+use crate::rounded::put_rounded;
 
 /// Windows that the two models are run over for each layer. Twice as many gained nothing.
 const WINDOWS: usize = 32;
@@ -29,8 +27,6 @@ const WINDOWS: usize = 32;
 const SHARE: f32 = 0.5;
 /// Share of the original's second moments in those that a method is told.
 const ORIGINALS: f32 = 0.7;
-/// Rows that a worker rounds at a time: whole panels of a method.
-const ROWS: u64 = 64;
 
 /// Rounds the linear maps of a model's layers in turn, and the matrices of no layer first: the embedding is what
 /// all layers see. Jobs that were done have their result as source, and nothing left to do.
@@ -75,17 +71,20 @@ pub(crate) fn round_in_turn(
         let engine = prepare(copy.clone(), options)?;
         let seen = pair(&windows, original.decoder()?, engine.decoder()?, &wanted, original.threads, &mut |_| observer.go_on())?;
         drop(engine);
+        // Maps with the same input share what is made of it.
+        let told = |(id, pair): (TensorId, Pair)| {
+            let moments = hessians.get(&id)?.map_or_else(|| Ok(pair.hessian.clone()), |own| mixed(&own, &pair.hessian))?;
+            Ok((id, (moments, Correction::new(&pair.hessian, pair.lost, SHARE)?)))
+        };
+        let told = seen.into_iter().map(told).collect::<Result<BTreeMap<_, _>>>()?;
         for index in indices {
             let job = &mut done[index];
             let name = job.source.name.clone();
-            let pair = stands(job)
-                .and_then(|id| seen.get(&id))
+            let (moments, correction) = stands(job)
+                .and_then(|id| told.get(&id))
                 .ok_or_else(|| Error::bug(format!("no input of layer {layer} was seen")).at_item(&*name))?;
-            let correction = Correction::new(&pair.hessian, pair.lost.clone(), SHARE)?;
             let bytes = job.source.bytes()?;
-            let own = job.source.id.map(|id| hessians.get(&id)).transpose()?.flatten();
-            let mixed = own.map_or_else(|| Ok(pair.hessian.clone()), |own| mixed(&own, &pair.hessian))?;
-            finish(&mut copy, job, Some(&mixed), Some(&correction), original.threads).at_item(|| name.clone())?;
+            finish(&mut copy, job, Some(moments), Some(correction), original.threads).at_item(|| name.clone())?;
             observer.advance(&name, bytes);
             observer.go_on()?;
         }
@@ -103,37 +102,12 @@ fn mixed(original: &Hessian, copy: &Hessian) -> Result<Hessian> {
 /// Rounds one tensor, and puts the result into the copy and the job.
 fn finish(copy: &mut Model, job: &mut Job, hessian: Option<&Hessian>, correction: Option<&Correction>, threads: usize) -> Result<()> {
     let Some(method) = job.method else { return Ok(()) };
-    let (rows, columns) = (job.source.shape.rows(), job.source.shape.row_length());
     let importance = hessian.map(Hessian::diagonal).or_else(|| job.importance.clone());
-    let rounder = method.prepare(job.target, columns as usize, Inputs { importance: importance.as_deref(), hessian })?;
-    let row_bytes = job.target.row_bytes(columns)?;
-    let total = usize::try_from(row_bytes.saturating_mul(rows)).map_err(|_| Error::limit("the tensor does not fit in memory"))?;
-    let mut encoded = vec![0_u8; total];
-    let chunks: Vec<Mutex<&mut [u8]>> = encoded.chunks_mut((ROWS * row_bytes) as usize).map(Mutex::new).collect();
-    let next = AtomicUsize::new(0);
-    let work = || -> Result<()> {
-        let (mut scratch, mut weights) = (Vec::new(), Vec::new());
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(out) = chunks.get(index) else { return Ok(()) };
-            let from = index as u64 * ROWS;
-            job.source.decode_rows(from..(from + ROWS).min(rows), &mut scratch, &mut weights)?;
-            check_finite(&weights)?;
-            if let Some(correction) = correction {
-                correction.apply(&mut weights);
-            }
-            rounder.encode(&weights, &mut out.lock().unwrap_or_else(PoisonError::into_inner))?;
-        }
-    };
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().try_for_each(|w| w.join().unwrap_or_else(|_| Err(Error::bug("a worker panicked"))))
-    })?;
-    drop(chunks);
-    let slot = copy.tensors.iter_mut().find(|t| t.name == job.source.name).ok_or_else(|| Error::bug("the tensor is gone"))?;
-    slot.encoding = job.target;
-    slot.data = Arc::new(StoredTensor::new(Arc::new(MemoryReader::new(encoded, "memory")), 0, row_bytes, rows)?);
-    job.source = slot.clone();
+    let inputs = Inputs { importance: importance.as_deref(), hessian };
+    let rounder = method.prepare(job.target, job.source.shape.row_length() as usize, inputs)?;
+    put_rounded(copy, &job.source, job.target, &*rounder, correction, threads)?;
+    let done = copy.tensor(&job.source.name).ok_or_else(|| Error::bug("the tensor is gone"))?;
+    job.source = done.clone();
     job.method = None;
     Ok(())
 }

@@ -30,6 +30,7 @@ mod quantize;
 mod recipe;
 mod recommend;
 mod report;
+mod rounded;
 mod scan;
 mod search;
 mod sizing;

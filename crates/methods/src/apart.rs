@@ -3,10 +3,10 @@
 
 use gravure_core::contracts::{GridShape, ImportanceUse};
 use gravure_core::{Encoding, Grid, Hessian, Inputs, Result, Rounder};
-use gravure_simd::{Isa, Kernel, Simd};
+use gravure_simd::{Kernel, Simd};
 
 use crate::group::{Choice, Form, Reach, Scratch, refit, round, search, weigh_points};
-use crate::panel::{Lane, Panel, Places, ROWS, Scales};
+use crate::panel::{Lane, Panel, Places, ROWS, Scales, in_panels};
 
 /// How the scales of a group are improved.
 #[derive(Debug, Clone, Copy)]
@@ -61,17 +61,9 @@ pub(crate) fn prepare(
 
 impl Rounder for Apart {
     fn encode(&self, rows: &[f32], out: &mut [u8]) -> Result<()> {
-        let columns = self.places.columns.len();
         let blind = matches!(self.improve, Improve::HalfQuadratic { .. }) && self.encoding.importance() != ImportanceUse::Required;
-        self.encoding.encode(rows, columns, self.importance.as_deref().filter(|_| !blind), out)?;
-        let row_bytes = self.encoding.row_bytes(columns as u64)? as usize;
-        let isa = Isa::detect();
-        for (rows, out) in rows.chunks(ROWS * columns).zip(out.chunks_mut(ROWS * row_bytes)) {
-            let mut panel = Panel::new(self.grid, self.encoding, &self.places, rows, out);
-            isa.vectorize(Run { work: self, panel: &mut panel });
-            panel.write(self.grid, self.encoding, &self.places, out)?;
-        }
-        Ok(())
+        let importance = self.importance.as_deref().filter(|_| !blind);
+        in_panels(self.grid, self.encoding, &self.places, importance, rows, out, |isa, panel| isa.vectorize(Run { work: self, panel }))
     }
 }
 
@@ -91,7 +83,7 @@ impl Kernel for Run<'_> {
         let alone = vec![0.0; size * size];
         let mut diagonal = vec![1.0; size];
         let mut scratch = Scratch::new(size, &shape);
-        let mut best = Choice::new(size, Scales { factors: [[0.0; ROWS]; 2], codes: [[0; ROWS]; 2] });
+        let mut best = Choice::new(size, Scales::ZERO);
         for g in 0..panel.scales.len() {
             let span = g * size..(g + 1) * size;
             let seen = matches!(work.improve, Improve::Search { .. });

@@ -13,12 +13,12 @@ use std::sync::Arc;
 
 use gravure_core::contracts::{GridShape, Levels};
 use gravure_core::{Encoding, Error, Grid, Hessian, Inputs, Result, Rounder};
-use gravure_simd::{Isa, Kernel, Simd};
+use gravure_simd::{Kernel, Simd};
 
 use crate::correction::solve;
 use crate::factor::{Factor, damped, factor};
 use crate::group::{Choice, Form, Reach, Scratch, search};
-use crate::panel::{Lane, Panel, Places, ROWS, Scales};
+use crate::panel::{Lane, Panel, Places, ROWS, Scales, in_panels};
 
 /// What is done.
 #[derive(Debug, Clone, Copy)]
@@ -117,16 +117,8 @@ fn within(hessian: &[f32], columns: usize, start: usize, size: usize) -> Result<
 
 impl Rounder for Feedback {
     fn encode(&self, rows: &[f32], out: &mut [u8]) -> Result<()> {
-        let columns = self.places.columns.len();
-        self.encoding.encode(rows, columns, Some(&self.importance), out)?;
-        let row_bytes = self.encoding.row_bytes(columns as u64)? as usize;
-        let isa = Isa::detect();
-        for (rows, out) in rows.chunks(ROWS * columns).zip(out.chunks_mut(ROWS * row_bytes)) {
-            let mut panel = Panel::new(self.grid, self.encoding, &self.places, rows, out);
-            isa.vectorize(Run { work: self, panel: &mut panel });
-            panel.write(self.grid, self.encoding, &self.places, out)?;
-        }
-        Ok(())
+        let importance = Some(&*self.importance);
+        in_panels(self.grid, self.encoding, &self.places, importance, rows, out, |isa, panel| isa.vectorize(Run { work: self, panel }))
     }
 }
 
@@ -144,7 +136,7 @@ impl Kernel for Run<'_> {
         let shape = work.grid.shape();
         let columns = panel.weights.len();
         let mut scratch = Scratch::new(shape.group, &shape);
-        let mut best = Choice::new(shape.group, Scales { factors: [[0.0; ROWS]; 2], codes: [[0; ROWS]; 2] });
+        let mut best = Choice::new(shape.group, Scales::ZERO);
         let mut target = vec![[0.0; ROWS]; shape.group];
         for sweep in 0..=work.effort.sweeps {
             for g in 0..panel.scales.len() {

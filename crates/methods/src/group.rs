@@ -94,7 +94,7 @@ impl Scratch {
             Levels::Points { coordinates, table, .. } => vec![0.0; table.len() / coordinates * (size / coordinates)],
             _ => Vec::new(),
         };
-        Self { trial: Choice::new(size, Scales { factors: [[0.0; ROWS]; 2], codes: [[0; ROWS]; 2] }), squares }
+        Self { trial: Choice::new(size, Scales::ZERO), squares }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Sixteen rows of a matrix side by side: everything that is done to one is done to all, in lanes.
 
 use gravure_core::contracts::{GridShape, Levels, Parts, Steps};
-use gravure_core::{Encoding, Grid, Result};
+use gravure_core::{Encoding, Grid, Importance, Result};
+use gravure_simd::Isa;
 
 /// Rows in a panel.
 pub(crate) const ROWS: usize = 16;
@@ -19,7 +20,7 @@ pub(crate) struct Scales {
 }
 
 impl Scales {
-    const ZERO: Self = Self { factors: [[0.0; ROWS]; 2], codes: [[0; ROWS]; 2] };
+    pub(crate) const ZERO: Self = Self { factors: [[0.0; ROWS]; 2], codes: [[0; ROWS]; 2] };
 
     /// Scale and offset of each row.
     #[inline(always)]
@@ -198,4 +199,27 @@ impl Panel {
         }
         Ok(())
     }
+}
+
+/// Encodes whole rows by the encoding's own search, has `improve` change them panel by panel, and writes what it
+/// made of them.
+pub(crate) fn in_panels(
+    grid: &dyn Grid,
+    encoding: &dyn Encoding,
+    places: &Places,
+    importance: Importance<'_>,
+    rows: &[f32],
+    out: &mut [u8],
+    improve: impl Fn(Isa, &mut Panel),
+) -> Result<()> {
+    let columns = places.columns.len();
+    encoding.encode(rows, columns, importance, out)?;
+    let row_bytes = encoding.row_bytes(columns as u64)? as usize;
+    let isa = Isa::detect();
+    for (rows, out) in rows.chunks(ROWS * columns).zip(out.chunks_mut(ROWS * row_bytes)) {
+        let mut panel = Panel::new(grid, encoding, places, rows, out);
+        improve(isa, &mut panel);
+        panel.write(grid, encoding, places, out)?;
+    }
+    Ok(())
 }

@@ -7,15 +7,12 @@ use gravure_base::{Result, ResultExt};
 use gravure_core::contracts::Activations;
 use gravure_core::{Model, Plan};
 
+use super::sensitivity::EXACT_PARAMETERS;
 use super::space::Space;
 use crate::Observer;
 use crate::engine::{Engine, LoadOptions, load};
 use crate::evaluate::{EvaluateRequest, evaluate_loaded};
 use crate::quantize::quantize;
-
-/// Models up to this many weights are run in 32-bit arithmetic, too: of larger ones rounding of weights and
-/// fast kernels are not told apart.
-const EXACT_PARAMETERS: u64 = 100_000_000;
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -44,6 +41,7 @@ const ACCELERATION: (&str, &str) = ("acceleration", "quantized weights on fast k
 /// Measures all steps. `artifact` is the quantized file.
 pub(super) fn measure(space: &Space<'_>, original: &Engine, artifact: &Engine, work: &Path, observer: &dyn Observer) -> Result<Vec<Drift>> {
     let request = space.request;
+    // Of larger models rounding of weights and fast kernels are not told apart.
     let exact = space.neutral.parameters() <= EXACT_PARAMETERS;
     let options = |path: &Path, activations| LoadOptions {
         positions: request.context,

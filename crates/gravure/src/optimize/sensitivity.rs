@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use gravure_base::{Error, MemoryReader, Result, ResultExt};
+use gravure_base::{Error, Result, ResultExt};
 use gravure_core::contracts::{Activations, Levels};
-use gravure_core::values::{CandidateError, Sensitivity, StoredTensor, TensorSensitivity};
+use gravure_core::values::{CandidateError, Sensitivity, TensorSensitivity};
 use gravure_core::{Encoding, Hessian, Method, Model, Needs, Plan, Rounder, Tensor, TensorId};
 use gravure_eval::calibration::InputSums;
 use gravure_eval::{QualityRequest, Windows, quality};
@@ -24,6 +24,7 @@ use super::work::Work;
 use crate::engine::{Engine, LoadOptions, prepare};
 use crate::evaluate::{first_token, subject, text_tokens, tokenizer};
 use crate::hessians::Hessians;
+use crate::rounded::put_rounded;
 use crate::{Observer, catalog};
 
 /// Weights of a tensor whose rounding errors are computed; of larger tensors evenly spaced rows.
@@ -37,7 +38,7 @@ const MEASURED_LAYERS: u32 = 8;
 /// Bits for each weight of the coarse encoding: enough error to measure, little enough to be linear.
 const COARSE_BITS: f64 = 2.625;
 /// Models up to this many weights are measured with inputs of matrices in 32 bits.
-const EXACT_PARAMETERS: u64 = 100_000_000;
+pub(super) const EXACT_PARAMETERS: u64 = 100_000_000;
 
 /// Mean squares of the inputs of each weight.
 pub(crate) type Inputs = BTreeMap<TensorId, InputSums>;
@@ -260,7 +261,7 @@ fn constants(
         let (encoding, error) = coarse(&errors[index]).at_item(|| tensor.name.clone())?;
         let depends = [encoding.id().to_owned(), request.sensitivity_windows.to_string(), rounding.method.id().to_owned()];
         let divergence = work.once(&format!("divergence by {}", tensor.name), &depends, || {
-            let variant = prepare(with_one(neutral, tensor, encoding, rounding)?, &options)?;
+            let variant = prepare(with_one(neutral, tensor, encoding, rounding, reference.threads)?, &options)?;
             let result = quality(&what, &subject(&variant)?, Some(&subject(reference)?), &mut |_, _| observer.go_on())?;
             let divergence = result.comparison.map_or(f64::NAN, |c| c.kl_divergence.value);
             if !divergence.is_finite() {
@@ -307,25 +308,9 @@ fn interpolated(index: usize, tensors: &[&Tensor], measured: &BTreeMap<usize, f6
 }
 
 /// The model with one tensor in another encoding.
-fn with_one(model: &Model, tensor: &Tensor, encoding: &'static dyn Encoding, rounding: &Rounding<'_>) -> Result<Model> {
+fn with_one(model: &Model, tensor: &Tensor, encoding: &'static dyn Encoding, rounding: &Rounding<'_>, threads: usize) -> Result<Model> {
     let rounder = rounding.rounder(tensor, encoding)?;
-    let (rows, columns) = (tensor.shape.rows(), tensor.shape.row_length());
-    let row_bytes = encoding.row_bytes(columns)?;
-    let total = usize::try_from(row_bytes * rows).map_err(|_| Error::limit("the tensor does not fit in memory"))?;
-    let mut encoded = vec![0_u8; total];
-    let step = (SAMPLED_WEIGHTS / columns.max(1)).max(1);
-    let (mut scratch, mut weights) = (Vec::new(), Vec::new());
-    let mut at = 0;
-    while at < rows {
-        let end = (at + step).min(rows);
-        tensor.decode_rows(at..end, &mut scratch, &mut weights)?;
-        let out = &mut encoded[(at * row_bytes) as usize..(end * row_bytes) as usize];
-        rounder.encode(&weights, out)?;
-        at = end;
-    }
     let mut changed = model.clone();
-    let slot = changed.tensors.iter_mut().find(|t| t.name == tensor.name).ok_or_else(|| Error::bug("the tensor is gone"))?;
-    slot.encoding = encoding;
-    slot.data = Arc::new(StoredTensor::new(Arc::new(MemoryReader::new(encoded, "memory")), 0, row_bytes, rows)?);
+    put_rounded(&mut changed, tensor, encoding, &*rounder, None, threads)?;
     Ok(changed)
 }
