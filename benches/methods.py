@@ -7,7 +7,7 @@
 Embedding and output matrix stay as they are. Calibrated on the first 300,000 bytes of `--calibration` (the model's own
 eval.txt), evaluated on the last 150,000 of `--evaluation` (the same file; they do not overlap), by the native engine with inputs of matrices in 32 bits.
 Every method sees the same importance and the same text. `+in-turn` behind a method rounds layer by layer, each for the
-inputs that the rounded ones before it give.
+inputs that the rounded ones before it give; `+awq` and `+rotate` change the weights first.
 """
 
 import argparse
@@ -43,11 +43,14 @@ def main():
     rows = []
     for encoding in arguments.encodings.split(","):
         for method in arguments.methods.split(","):
-            rounding = method.removesuffix("+in-turn")
-            command = [arguments.gravure, "-q", "quantize", arguments.source, "-T", encoding, "--pure", "--imatrix", importance]
-            command += ["--token-embedding-type", "f16", "--output-tensor-type", "f16", "--method", rounding]
-            if rounding != method:
+            rounding, *more = method.split("+")
+            command = [arguments.gravure, "-q", "quantize", arguments.source, "-T", encoding, "--pure", "--method", rounding]
+            command += ["--token-embedding-type", "f16", "--output-tensor-type", "f16"]
+            if "in-turn" in more:
                 command.append("--in-turn")
+            passes = [p for p in more if p != "in-turn"]
+            # Behind a pass the inputs are others: importance is measured again on the same windows.
+            command += ["--pass", ",".join(passes)] if passes else ["--imatrix", importance]
             command += ["--calibration-data", seen, "-o", artifact]
             start = time.monotonic()
             run(command)

@@ -1,6 +1,6 @@
 //! The registries, handed to whoever needs a member of another axis.
 
-use crate::{Architecture, Encoding, Error, Format, Method, PlaneEncoding, Result, Runtime};
+use crate::{Architecture, Encoding, Error, Format, Method, Pass, PlaneEncoding, Result, Runtime};
 
 /// All encodings, formats and architectures of this build. Members of one axis know those of
 /// another only through this value.
@@ -14,6 +14,8 @@ pub struct Catalog {
     pub formats: &'static [&'static dyn Format],
     /// Methods in registry order.
     pub methods: &'static [&'static dyn Method],
+    /// Passes in registry order.
+    pub passes: &'static [&'static dyn Pass],
     /// Architectures in registry order.
     pub architectures: &'static [&'static dyn Architecture],
     /// Runtimes in registry order.
@@ -22,7 +24,8 @@ pub struct Catalog {
 
 impl Catalog {
     /// Nothing at all: what tests of one axis begin with.
-    pub const EMPTY: Self = Self { encodings: &[], plane_encodings: &[], formats: &[], methods: &[], architectures: &[], runtimes: &[] };
+    pub const EMPTY: Self =
+        Self { encodings: &[], plane_encodings: &[], formats: &[], methods: &[], passes: &[], architectures: &[], runtimes: &[] };
 
     /// The encoding called `id` (lower case), or an error that lists the known ones.
     pub fn encoding(&self, id: &str) -> Result<&'static dyn Encoding> {
@@ -45,6 +48,14 @@ impl Catalog {
         self.methods.iter().copied().find(|m| m.id() == id).ok_or_else(|| {
             let known: Vec<_> = self.methods.iter().map(|m| m.id()).collect();
             Error::request(format!("unknown method `{id}`")).help(format!("known methods: {}", known.join(", ")))
+        })
+    }
+
+    /// The pass called `id`.
+    pub fn pass(&self, id: &str) -> Result<&'static dyn Pass> {
+        self.passes.iter().copied().find(|p| p.id() == id).ok_or_else(|| {
+            let known: Vec<_> = self.passes.iter().map(|p| p.id()).collect();
+            Error::request(format!("unknown pass `{id}`")).help(format!("known passes: {}", known.join(", ")))
         })
     }
 

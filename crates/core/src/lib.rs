@@ -12,8 +12,8 @@ pub mod values;
 
 pub use catalog::Catalog;
 pub use contracts::{
-    Architecture, Confidence, Encoding, Format, Grid, Importance, ImportanceUse, Inputs, Layout, Method, Needs, PlaneAxis, PlaneEncoding,
-    PlaneLayout, PlaneParameters, PlaneRole, Policy, ReadRequest, Rounder, Runtime, WriteRequest,
+    Architecture, Confidence, Encoding, Format, Grid, Importance, ImportanceUse, Inputs, Layout, Method, Needs, Pass, PlaneAxis,
+    PlaneEncoding, PlaneLayout, PlaneParameters, PlaneRole, Policy, ReadRequest, Rounder, Runtime, WriteRequest,
 };
 pub use gravure_base::{Error, ErrorKind, Limits, Result, ResultExt};
 pub use values::{

@@ -8,6 +8,7 @@ pub fn catalog() -> &'static Catalog {
         encodings: gravure_encodings::ENCODINGS,
         plane_encodings: gravure_encodings::PLANE_ENCODINGS,
         methods: gravure_methods::registry::METHODS,
+        passes: gravure_passes::registry::PASSES,
         formats: gravure_formats::FORMATS,
         architectures: gravure_archs::ARCHITECTURES,
         runtimes: gravure_runtimes::RUNTIMES,

@@ -177,6 +177,7 @@ pub(crate) fn stamp(from: &Path, target: &Path, certificate: &Certificate, limit
         name: "certified".to_owned(),
         file_type: None,
         pruned_layers: Vec::new(),
+        passes: Vec::new(),
         order: Order::default(),
         tensor_bytes: 0,
         tensors,

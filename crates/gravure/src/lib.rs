@@ -25,6 +25,7 @@ mod observer;
 mod open;
 mod optimize;
 mod output;
+mod passes;
 mod quantity;
 mod quantize;
 mod recipe;

@@ -37,7 +37,7 @@ use crate::calibrate::{CalibrateRequest, InputsByWeight, Seen, calibrate_loaded}
 use crate::certificate::{self, Certificate};
 use crate::engine::{Engine, LoadOptions, load, prepare};
 use crate::evaluate::{EvaluateRequest, Evaluation, evaluate_loaded, text_tokens};
-use crate::hessians::{CalibrationText, Hessians};
+use crate::hessians::Hessians;
 use crate::open::{OpenRequest, open};
 use crate::output::target_format;
 use crate::quantize::quantize_with;
@@ -141,9 +141,8 @@ fn run(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Optimized> 
     let seen = importance(request, &original, &neutral, &work, observer)?;
     clock.stage("calibrate");
     let measured = OptimizeRequest { candidates: candidates.iter().map(|e| e.id().to_owned()).collect(), ..request.clone() };
-    let text = CalibrationText { data: request.calibration_data.clone(), context: request.context, windows: request.calibration_windows };
     let hessians = match space.method.needs() {
-        Needs::Hessian => Some(Hessians::new(&original, &text, observer)?),
+        Needs::Hessian => Some(Hessians::new(&original, &request.calibration_text(), observer)?),
         Needs::Nothing => None,
     };
     let rounding = Rounding { inputs: &seen.inputs, hessians: hessians.as_ref(), method: space.method };

@@ -7,18 +7,18 @@ use std::time::{Duration, Instant};
 
 use gravure_base::{Disk, Error, Limits, Result, ResultExt, Sha256, Storage};
 use gravure_core::{
-    Artifact, Format, ImportanceMatrix, Metadata, Model, Naming, Needs, Note, Order, Package, PackageTensor, Plan, PlanEntry, Policy,
-    Tensor, WriteRequest,
+    Artifact, Encoding, Format, ImportanceMatrix, Metadata, Model, Naming, Needs, Note, Order, Package, PackageTensor, Plan, PlanEntry,
+    Policy, Tensor, WriteRequest,
 };
 use gravure_planner::mixtures::{MixtureRequest, importance_of};
 
-use crate::engine::{LoadOptions, load};
+use crate::engine::{LoadOptions, load, prepare};
 use crate::execute::{Executor, Job, LONGEST_ROW};
 use crate::hessians::{CalibrationText, Hessians, linear_maps, text_missing};
 use crate::in_turn::round_in_turn;
 use crate::open::{OpenRequest, open};
 use crate::output::{Split, check_target, fingerprint, target_format, write_request};
-use crate::{Observer, adapter, catalog, translate};
+use crate::{Observer, adapter, catalog, passes, translate};
 
 /// Who chooses the encodings.
 #[derive(Debug, Clone)]
@@ -52,6 +52,8 @@ pub struct QuantizeRequest {
     pub matrix: Option<Arc<ImportanceMatrix>>,
     /// Method for the matrices that the plan rounds to nearest, where it can do them.
     pub method: Option<String>,
+    /// Passes over the weights before they are rounded, in their order; `None` for the plan's own.
+    pub passes: Option<Vec<String>>,
     /// In which order tensors are rounded; `None` for the plan's own.
     pub order: Option<Order>,
     /// Text for methods that need to see the inputs of matrices.
@@ -95,6 +97,7 @@ impl QuantizeRequest {
             importance: None,
             matrix: None,
             method: None,
+            passes: None,
             order: None,
             calibration: None,
             split: Split::Single,
@@ -191,22 +194,42 @@ pub fn plan_quantize(request: &QuantizeRequest) -> Result<QuantizePlan> {
 /// `Request` where source and options do not fit, `Environment` where the disk is too small or fails,
 /// `Interrupted` where the observer asks to stop.
 pub fn quantize(request: &QuantizeRequest, observer: &dyn Observer) -> Result<Outcome> {
-    let prepared = Prepared::new(request)?;
-    if !prepared.jobs.iter().any(|j| j.method.is_some_and(|m| m.needs() == Needs::Hessian)) {
-        return carry_out(request, &prepared, None, observer);
+    let mut prepared = Prepared::new(request)?;
+    let text = request.calibration.as_ref();
+    let passed = !prepared.plan.passes.is_empty();
+    if passed {
+        let options = request.source_options(text.map_or(1, |t| t.context));
+        let model = passes::apply(&prepared.plan.passes, prepared.model.clone(), &prepared.encodings(), &options, text, observer)?;
+        prepared.replace(model)?;
     }
-    let text = request.calibration.as_ref().ok_or_else(text_missing)?;
-    let engine = load(&request.source_options(text.context), &crate::Quiet)?;
+    let sees = prepared.jobs.iter().any(|j| j.method.is_some_and(|m| m.needs() == Needs::Hessian));
+    let text = match text {
+        None if sees => return Err(text_missing()),
+        Some(text) if sees || passed => text,
+        _ => return carry_out(request, &prepared, None, observer),
+    };
+    let options = request.source_options(text.context);
+    let engine = if passed { prepare(prepared.model.clone(), &options)? } else { load(&options, &crate::Quiet)? };
     let hessians = Hessians::new(&engine, text, observer)?;
+    if passed {
+        prepared.weigh_by(&hessians)?;
+    }
     carry_out(request, &prepared, Some(&hessians), observer)
 }
 
-/// The same with second moments that somebody holds already, or with a plan that needs none.
+/// The same with second moments of the original that somebody holds already, or with a plan that needs none.
 ///
 /// # Errors
 /// As [`quantize`].
 pub(crate) fn quantize_with(request: &QuantizeRequest, hessians: Option<&Hessians<'_>>, observer: &dyn Observer) -> Result<Outcome> {
-    carry_out(request, &Prepared::new(request)?, hessians, observer)
+    let prepared = Prepared::new(request)?;
+    if prepared.plan.passes.is_empty() {
+        carry_out(request, &prepared, hessians, observer)
+    } else {
+        // Behind a pass the inputs are others.
+        drop(prepared);
+        quantize(request, observer)
+    }
 }
 
 fn carry_out(request: &QuantizeRequest, prepared: &Prepared, hessians: Option<&Hessians<'_>>, observer: &dyn Observer) -> Result<Outcome> {
@@ -269,6 +292,10 @@ impl Prepared {
         }
         plan.order = request.order.unwrap_or(plan.order);
         check_order(&plan, format)?;
+        if let Some(passes) = &request.passes {
+            plan.passes.clone_from(passes);
+        }
+        check_passes(&plan, format, request)?;
         let importance = match &request.plan {
             PlanSource::Mixture(mixture) => importance.and_then(|m| mixture.filter_importance(m)),
             _ => importance,
@@ -299,6 +326,28 @@ impl Prepared {
         let (jobs, tensors) = jobs(&model, &plan, format, importance.as_ref())?;
         let tokenizer_proof = prove_tokenizer(&mut model, &source, format)?;
         Ok(Self { model, plan, importance, jobs, tensors, format, write, tokenizer_proof })
+    }
+
+    /// The encoding of each tensor that is rounded.
+    fn encodings(&self) -> BTreeMap<String, &'static dyn Encoding> {
+        let rounded = self.jobs.iter().filter(|j| j.target.layout().block_elements > 1);
+        rounded.map(|j| (j.source.name.clone(), j.target)).collect()
+    }
+
+    /// Takes weights from a changed model with the same tensors.
+    fn replace(&mut self, model: Model) -> Result<()> {
+        (self.jobs, self.tensors) = jobs(&model, &self.plan, self.format, self.importance.as_ref())?;
+        self.model.tensors = model.tensors;
+        Ok(())
+    }
+
+    /// Weighs errors by what the matrices see on a text.
+    fn weigh_by(&mut self, hessians: &Hessians<'_>) -> Result<()> {
+        for job in self.jobs.iter_mut().filter(|j| j.method.is_some()) {
+            let seen = job.source.id.map(|id| hessians.get(&id)).transpose()?.flatten();
+            job.importance = seen.map(|hessian| hessian.diagonal());
+        }
+        Ok(())
     }
 
     fn package<'a>(&'a self, request: &QuantizeRequest, chunks: &'a Executor<'a>) -> Package<'a> {
@@ -469,6 +518,21 @@ fn check_order(plan: &Plan, format: &dyn Format) -> Result<()> {
     }
     if !plan.pruned_layers.is_empty() || format.naming() != Naming::Neutral {
         return Err(Error::unsupported(format!("layers that are pruned, or written as {}, are not rounded in turn", format.id())));
+    }
+    Ok(())
+}
+
+fn check_passes(plan: &Plan, format: &dyn Format, request: &QuantizeRequest) -> Result<()> {
+    if plan.passes.is_empty() {
+        return Ok(());
+    }
+    plan.passes.iter().try_for_each(|id| catalog().pass(id).map(drop))?;
+    if request.importance.is_some() {
+        return Err(Error::request("an importance matrix of the original does not fit weights that a pass has changed")
+            .help("give the text itself, with --calibration-data"));
+    }
+    if !plan.pruned_layers.is_empty() || format.naming() != Naming::Neutral {
+        return Err(Error::unsupported(format!("no pass runs over layers that are pruned, or written as {}", format.id())));
     }
     Ok(())
 }

@@ -54,6 +54,9 @@ pub struct Recipe {
     /// How values are chosen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
+    /// Passes over the weights before they are rounded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passes: Option<Vec<String>>,
     /// In which order tensors are rounded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order: Option<Order>,
@@ -279,6 +282,7 @@ impl Recipe {
             ctx: a.ctx.or(b.ctx),
             encodings: a.encodings.or(b.encodings),
             method: a.method.or(b.method),
+            passes: a.passes.or(b.passes),
             order: a.order.or(b.order),
             time_limit: a.time_limit.or(b.time_limit),
             budget: RecipeBudget {
@@ -377,6 +381,7 @@ impl Recipe {
         request.evaluation_windows = self.data.eval_chunks;
         request.candidates = self.encodings.iter().flatten().map(|e| e.to_ascii_lowercase()).collect();
         request.method = self.method.as_ref().map(|m| m.to_ascii_lowercase());
+        request.passes = self.passes.iter().flatten().map(|p| p.to_ascii_lowercase()).collect();
         request.order = self.order.unwrap_or_default();
         request.gates = self.gates.gates();
         request.time_limit = self.time_limit.map(seconds).transpose()?;

@@ -130,3 +130,20 @@ fn a_promise_that_does_not_hold_is_said_and_kept() {
     assert!(failure.message().contains("KL divergence"), "{failure}");
     assert!(workshop.path("out/model.gguf").exists() && workshop.path("out/report.json").exists());
 }
+
+#[test]
+fn a_pass_comes_before_rounding_and_is_in_the_plan() {
+    let workshop = Workshop::new();
+    let budget = Budget { bits_per_weight: Some(4.5), ..Budget::default() };
+    let plain = workshop.run("plain", 2, budget);
+    let request = OptimizeRequest { passes: vec!["rotate".into(), "awq".into()], ..workshop.request("passed", 2, budget) };
+    let passed = optimize(&request, &Quiet).unwrap();
+    // The plan is made for the weights as they were.
+    assert_eq!(passed.encodings, plain.encodings);
+    assert!(std::fs::read_to_string(&passed.plan).unwrap().contains("passes = [\"rotate\", \"awq\"]"));
+    assert_ne!(passed.artifact.files[0].sha256, plain.artifact.files[0].sha256);
+    let divergence = |done: &Optimized| done.evaluation.comparison.as_ref().unwrap().kl_divergence.value;
+    assert!(divergence(&passed) < 3.0 * divergence(&plain), "{} after {}", divergence(&passed), divergence(&plain));
+    let unknown = OptimizeRequest { passes: vec!["polish".into()], ..workshop.request("no", 2, budget) };
+    assert!(optimize(&unknown, &Quiet).unwrap_err().to_string().contains("unknown pass"));
+}

@@ -225,3 +225,20 @@ fn trials_of_somebody_else_are_measured_and_kept() {
     expected.sort_unstable();
     assert_eq!(front, expected);
 }
+
+#[test]
+fn passes_are_searched_where_they_are_asked_for() {
+    let lab = Lab::new();
+    let request = SearchRequest {
+        passes: ["none", "rotate", "rotate+awq"].map(str::to_owned).to_vec(),
+        methods: vec!["rtn".into()],
+        trials: 6,
+        ..lab.request("out")
+    };
+    let done = search(&request, &Quiet).unwrap();
+    let tried: BTreeSet<&str> = done.trials.iter().filter_map(|t| t.point.choice("pass")).collect();
+    assert!(tried.len() > 1 && done.trials.iter().all(|t| t.figures.is_some() || t.why.is_some()), "{tried:?}");
+    assert!(done.trials.iter().any(|t| t.point.choice("pass") != Some("none") && t.figures.is_some()), "{:?}", done.trials);
+    let unknown = SearchRequest { passes: vec!["none".into(), "rotate+polish".into()], ..request };
+    assert!(search(&unknown, &Quiet).unwrap_err().to_string().contains("unknown pass"));
+}

@@ -93,6 +93,7 @@ impl Policy for Uniform {
             name: id.to_owned(),
             file_type: Some(file_type),
             pruned_layers: Vec::new(),
+            passes: Vec::new(),
             order: Order::default(),
             tensor_bytes: 0,
             tensors: Vec::new(),

@@ -77,6 +77,7 @@ static CATALOG: Catalog = Catalog {
     architectures: &[],
     runtimes: &[],
     methods: &[],
+    passes: &[],
     plane_encodings: &[],
 };
 

@@ -53,6 +53,9 @@ pub(crate) struct Args {
     /// million weights]
     #[arg(long, value_name = "METHOD")]
     method: Option<String>,
+    /// Change weights before rounding, so that the computation stays the same: awq, rotate; several in their order
+    #[arg(long = "pass", value_delimiter = ',', value_name = "PASSES")]
+    passes: Vec<String>,
     /// Round layer by layer, each for the inputs that the rounded ones before it give (gptq, descent)
     #[arg(long)]
     in_turn: bool,
@@ -164,6 +167,7 @@ impl Args {
             ctx: self.ctx,
             encodings: (!self.encodings.is_empty()).then(|| self.encodings.clone()),
             method: self.method.clone(),
+            passes: (!self.passes.is_empty()).then(|| self.passes.clone()),
             order: self.in_turn.then_some(Order::InTurn),
             time_limit: self.time_limit,
             budget: self.budget.recipe()?,

@@ -41,6 +41,9 @@ pub(crate) struct What {
     /// How values are chosen: rtn, hqq, scale-estimation, gptq, descent; without it as the plan says
     #[arg(long, value_name = "METHOD")]
     method: Option<String>,
+    /// Change weights before rounding, so that the computation stays the same: awq, rotate; several in their order
+    #[arg(long = "pass", value_delimiter = ',', value_name = "PASSES")]
+    passes: Vec<String>,
     /// Round layer by layer, each for the inputs that the rounded ones before it give (gptq, descent)
     #[arg(long)]
     in_turn: bool,
@@ -106,6 +109,7 @@ impl What {
         let mut request = QuantizeRequest::new(&self.source, output, self.plan_source()?);
         request.importance.clone_from(&self.imatrix);
         request.method = self.method.as_ref().map(|m| m.to_ascii_lowercase());
+        request.passes = (!self.passes.is_empty()).then(|| self.passes.iter().map(|p| p.to_ascii_lowercase()).collect());
         request.order = self.in_turn.then_some(Order::InTurn);
         request.calibration = self
             .calibration_data

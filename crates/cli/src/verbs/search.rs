@@ -48,6 +48,9 @@ pub(crate) struct Args {
     /// Methods to choose from [default: all]
     #[arg(long, value_delimiter = ',', value_name = "METHODS")]
     methods: Vec<String>,
+    /// Passes over the weights to choose from: none, awq, rotate, or several joined by + [default: none]
+    #[arg(long, value_delimiter = ',', value_name = "PASSES")]
+    passes: Vec<String>,
     /// Encodings to choose from [default: all that the format and the target's runtime hold]
     #[arg(long, value_delimiter = ',', value_name = "ENCODINGS")]
     encodings: Vec<String>,
@@ -104,6 +107,7 @@ pub(crate) fn run(args: &Args, printer: &Printer) -> Result<ExitCode> {
         trial_windows: args.trial_chunks,
         evaluation_windows: args.eval_chunks,
         candidates: args.encodings.iter().map(|e| e.to_ascii_lowercase()).collect(),
+        passes: args.passes.iter().map(|p| p.to_ascii_lowercase()).collect(),
         methods: args.methods.iter().map(|m| m.to_ascii_lowercase()).collect(),
         keep: if args.keep == Kept::Front { Keep::Front } else { Keep::Nothing },
         time_limit: args.time_limit.as_deref().map(arguments::duration).transpose()?,

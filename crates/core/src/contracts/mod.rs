@@ -5,6 +5,7 @@ mod encoding;
 mod format;
 mod grid;
 mod method;
+mod pass;
 mod plane_encoding;
 mod policy;
 mod runtime;
@@ -14,6 +15,7 @@ pub use encoding::{Encoding, Importance, ImportanceUse, Layout};
 pub use format::{Confidence, Format, ReadRequest, WriteRequest};
 pub use grid::{Grid, GridShape, Levels, Parts, Signs, Steps};
 pub use method::{Inputs, Method, Needs, Rounder};
+pub use pass::{Changed, Pass, Surroundings};
 pub use plane_encoding::{PlaneAxis, PlaneEncoding, PlaneLayout, PlaneParameters, PlaneRole};
 pub use policy::Policy;
 pub use runtime::{

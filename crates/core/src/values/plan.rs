@@ -48,6 +48,9 @@ pub struct Plan {
     /// Layers that are left out; the layers behind them move up and `block_count` shrinks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pruned_layers: Vec<u32>,
+    /// Passes over the weights before they are rounded, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passes: Vec<String>,
     /// In which order tensors are rounded.
     #[serde(default, skip_serializing_if = "Order::is_apart")]
     pub order: Order,

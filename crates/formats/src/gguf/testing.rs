@@ -48,6 +48,7 @@ pub(crate) static CATALOG: Catalog = Catalog {
     architectures: &[],
     runtimes: &[],
     methods: &[],
+    passes: &[],
     plane_encodings: &[],
 };
 

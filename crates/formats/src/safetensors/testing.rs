@@ -75,6 +75,7 @@ pub(crate) fn catalog() -> &'static Catalog {
         encodings: gravure_encodings::ENCODINGS,
         plane_encodings: gravure_encodings::PLANE_ENCODINGS,
         methods: &[],
+        passes: &[],
         formats: crate::FORMATS,
         architectures: &[&Tiny],
         runtimes: &[],

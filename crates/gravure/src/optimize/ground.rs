@@ -24,7 +24,7 @@ use super::{Budget, Clock, OptimizeRequest, certify, importance, inputs_of};
 use crate::calibrate::Seen;
 use crate::engine::{Engine, LoadOptions, load, prepare};
 use crate::evaluate::{EvaluateRequest, Evaluation, evaluate_loaded, text_tokens};
-use crate::hessians::{CalibrationText, Hessians};
+use crate::hessians::Hessians;
 use crate::open::{OpenRequest, open};
 use crate::output::target_format;
 use crate::quantize::{float_view, quantize_with, use_method};
@@ -52,6 +52,8 @@ pub(crate) enum Layout {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Setup {
     pub(crate) method: String,
+    /// Passes before it, in their order.
+    pub(crate) passes: Vec<String>,
     pub(crate) layout: Layout,
     pub(crate) cache: CacheType,
 }
@@ -178,8 +180,7 @@ impl Prospect {
         clock.stage("sensitivity");
         let matrix = std::mem::take(&mut seen.matrix);
         let matrix = Arc::new(space::named(matrix, &request.calibration_data));
-        let text =
-            CalibrationText { data: request.calibration_data.clone(), context: request.context, windows: request.calibration_windows };
+        let text = request.calibration_text();
         let mut hessians = None;
         for method in methods {
             if catalog().method(method)?.needs() == Needs::Hessian && hessians.is_none() {
@@ -245,6 +246,7 @@ impl Ground<'_> {
             }
         };
         plan.name = "searched".to_owned();
+        plan.passes.clone_from(&setup.passes);
         let bytes = self.space.describe(&plan)?.output_bytes;
         Ok((plan, bytes))
     }

@@ -9,6 +9,7 @@ use gravure_core::values::{Order, Target};
 
 use super::gates::Gates;
 use crate::engine::LoadOptions;
+use crate::hessians::CalibrationText;
 use crate::recipe::Recipe;
 use crate::texts::BuiltInText;
 
@@ -97,6 +98,8 @@ pub struct OptimizeRequest {
     /// Method; where there is none, the one that loses least for small models, and the encodings' own search,
     /// weighted by importance, for those of more than a hundred million weights.
     pub method: Option<String>,
+    /// Passes over the weights before they are rounded, in their order. The plan is made for the weights as they were.
+    pub passes: Vec<String>,
     /// In which order tensors are rounded by a method that sees the inputs of matrices.
     pub order: Order,
     /// What the field expects, and whether missing it fails.
@@ -112,6 +115,11 @@ pub struct OptimizeRequest {
 }
 
 impl OptimizeRequest {
+    /// The calibration text as methods are told of it.
+    pub(crate) fn calibration_text(&self) -> CalibrationText {
+        CalibrationText { data: self.calibration_data.clone(), context: self.context, windows: self.calibration_windows }
+    }
+
     /// Windows of 512 tokens: 128 for importance, 4 for sensitivity, all for evaluation.
     pub fn new(source: LoadOptions, output: impl Into<PathBuf>, calibration: impl Into<PathBuf>, evaluation: impl Into<PathBuf>) -> Self {
         Self {
@@ -129,6 +137,7 @@ impl OptimizeRequest {
             evaluation_windows: None,
             candidates: Vec::new(),
             method: None,
+            passes: Vec::new(),
             order: Order::Apart,
             gates: Gates::default(),
             time_limit: None,

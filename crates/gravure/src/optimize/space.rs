@@ -112,6 +112,7 @@ impl<'a> Space<'a> {
         for entry in base.tensors.iter().filter(|e| choices.iter().all(|(t, _)| t.name != e.tensor)) {
             fixed_bytes += entry_bytes(neutral, entry)?;
         }
+        request.passes.iter().try_for_each(|id| catalog().pass(id).map(drop))?;
         let usual = if neutral.parameters() <= THOROUGH_PARAMETERS { "descent" } else { "rtn" };
         let method = catalog().method(request.method.as_deref().unwrap_or(usual))?;
         let maps = neutral.graph.as_ref().map(linear_maps).unwrap_or_default();
@@ -136,6 +137,7 @@ impl<'a> Space<'a> {
             entry.encoding = encoding;
             entry.reason = reason;
         }
+        plan.passes.clone_from(&self.request.passes);
         if plan.tensors.iter().any(|e| e.method == self.method.id()) && self.method.needs() == Needs::Hessian {
             plan.order = self.request.order;
         }
@@ -153,7 +155,11 @@ impl<'a> Space<'a> {
     pub(super) fn quantize(&self, plan: &Plan, output: PathBuf, importance: Arc<ImportanceMatrix>) -> QuantizeRequest {
         let source = &self.request.source;
         let mut request = QuantizeRequest::new(&source.path, output, PlanSource::Given(plan.clone()));
-        request.matrix = Some(importance);
+        if plan.passes.is_empty() {
+            request.matrix = Some(importance);
+        } else {
+            request.calibration = Some(self.request.calibration_text());
+        }
         request.overrides = self.overrides.clone();
         request.threads = source.threads;
         request.source_format.clone_from(&source.format);

@@ -103,6 +103,8 @@ pub struct SearchRequest {
     pub candidates: Vec<String>,
     /// Methods to choose from; all of the registry where empty.
     pub methods: Vec<String>,
+    /// Passes over the weights to choose from: `none`, or ids joined by `+` in their order; none at all where empty.
+    pub passes: Vec<String>,
     /// Whose artifacts are kept.
     pub keep: Keep,
     /// Ends the search after this long, with what there is by then.
@@ -136,6 +138,7 @@ impl SearchRequest {
             evaluation_windows: None,
             candidates: Vec::new(),
             methods: Vec::new(),
+            passes: Vec::new(),
             keep: Keep::default(),
             time_limit: None,
             command: Vec::new(),

@@ -14,6 +14,9 @@ use crate::recommend::cache_number;
 const STEP: f64 = 0.05;
 /// Bits that tensors outside the layers keep at least.
 const FLOORS: [&str; 3] = ["0", "4", "6"];
+/// What stands for no pass, and between several.
+const NO_PASS: &str = "none";
+const AND: char = '+';
 const ALLOCATED: &str = "allocated";
 const MIXTURE: &str = "mixture";
 
@@ -29,6 +32,17 @@ pub(super) fn methods(request: &SearchRequest) -> Result<Vec<String>> {
         return Ok(catalog().methods.iter().map(|m| m.id().to_owned()).collect());
     }
     request.methods.iter().map(|id| catalog().method(id).map(|m| m.id().to_owned())).collect()
+}
+
+/// The passes that a choice stands for.
+///
+/// # Errors
+/// `Request` for an unknown one.
+fn passes(choice: &str) -> Result<Vec<String>> {
+    if choice == NO_PASS {
+        return Ok(Vec::new());
+    }
+    choice.split(AND).map(|id| catalog().pass(id).map(|p| p.id().to_owned())).collect()
 }
 
 /// The space of a request.
@@ -52,6 +66,10 @@ pub(super) fn space(request: &SearchRequest, prospect: &Prospect) -> Result<Spac
         Parameter { when: when(ALLOCATED), ..always("bits", bits) },
         Parameter { when: when(ALLOCATED), ..always("outer_floor", Domain::choice(FLOORS)) },
     ];
+    if !request.passes.is_empty() {
+        request.passes.iter().try_for_each(|choice| passes(choice).map(drop))?;
+        parameters.push(always("pass", Domain::Choice { of: request.passes.clone() }));
+    }
     if !mixtures.is_empty() {
         parameters.push(Parameter { when: when(MIXTURE), ..always(MIXTURE, Domain::Choice { of: mixtures }) });
     }
@@ -79,5 +97,6 @@ pub(super) fn setup(point: &Point) -> Result<Setup> {
     };
     let cache = choice("cache")?;
     let cache = CACHES.iter().find(|(name, _)| *name == cache).map(|(_, c)| *c).ok_or_else(|| missing("cache"))?;
-    Ok(Setup { method: choice("method")?.to_owned(), layout, cache })
+    let passes = point.choice("pass").map_or_else(|| Ok(Vec::new()), passes)?;
+    Ok(Setup { method: choice("method")?.to_owned(), passes, layout, cache })
 }

@@ -106,6 +106,7 @@ impl<'a> Planner<'a> {
             name: self.request.mixture.id.to_owned(),
             file_type: Some(self.request.mixture.file_type.unwrap_or_else(|| own_file_type(model))),
             pruned_layers: self.request.pruned_layers.clone(),
+            passes: Vec::new(),
             order: Order::default(),
             tensor_bytes,
             tensors: entries,

@@ -17,6 +17,7 @@ pub(super) fn honest() -> Plan {
         name: "by hand".into(),
         file_type: None,
         pruned_layers: Vec::new(),
+        passes: Vec::new(),
         order: Order::default(),
         tensor_bytes: 0,
         tensors: tensors.iter().map(|t| entry(t, "q8_0", "rtn")).collect(),
