@@ -10,9 +10,10 @@
 //! models in full precision are compared by, do not do to them; in two parts, which would lose little, it takes as
 //! long as what is here.
 
-use gravure_base::{Error, Pages, Result};
+use gravure_base::{Error, Result};
 use gravure_core::Encoding;
 
+use crate::arena::Block;
 use crate::dispatch::{Level, Work};
 use crate::lanes::portable::Portable;
 use crate::lanes::{Lanes, ROWS};
@@ -45,7 +46,7 @@ pub(crate) struct Floats {
     encoding: &'static dyn Encoding,
     kept: Kept,
     row_bytes: usize,
-    data: Pages,
+    data: Block,
 }
 
 impl Floats {
@@ -59,7 +60,7 @@ impl Floats {
         };
         let held = if kept == Kept::Encoded { rows } else { rows.next_multiple_of(ROWS) };
         let total = held.checked_mul(row_bytes).ok_or_else(|| Error::limit("the matrix does not fit in memory"))?;
-        let data = Pages::zeroed(total)?;
+        let data = Block::zeroed(total)?;
         Ok(Self { rows, columns, encoding, kept, row_bytes, data })
     }
 

@@ -16,9 +16,10 @@ mod by_tiles;
 use std::cell::RefCell;
 use std::marker::PhantomData;
 
-use gravure_base::{Error, Pages, Result};
+use gravure_base::{Error, Result};
 
 use self::by_tiles::ByTiles;
+use crate::arena::Block;
 use crate::dispatch::{Level, Work};
 use crate::form::{Form, PIECE, Parts, Shape};
 use crate::lanes::portable::Portable;
@@ -37,7 +38,7 @@ pub(crate) struct Packed<F: Form> {
     rows: usize,
     columns: usize,
     /// Blocks of 16 rows, by groups of rows, then by columns.
-    data: Pages,
+    data: Block,
     form: PhantomData<F>,
 }
 
@@ -503,7 +504,7 @@ impl<F: Form> Packed<F> {
             return None;
         }
         let total = rows.div_ceil(ROWS).checked_mul(columns / F::COLUMNS).and_then(|n| n.checked_mul(Shape::<F>::BYTES));
-        let data = total.ok_or_else(|| Error::limit("the matrix does not fit in memory")).and_then(Pages::zeroed);
+        let data = total.ok_or_else(|| Error::limit("the matrix does not fit in memory")).and_then(Block::zeroed);
         Some(data.map(|data| Self { rows, columns, data, form: PhantomData }))
     }
 
