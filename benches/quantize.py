@@ -88,7 +88,23 @@ def add_vocabulary(writer):
     writer.add_eos_token_id(VOCAB - 247)
 
 
-def make_gguf(path, layers, vocabulary=False):
+def copy_vocabulary(writer, source):
+    """The vocabulary of another GGUF of byte-level BPE, of the same size."""
+    fields = GGUFReader(source).fields
+    content = lambda name: fields[f"tokenizer.ggml.{name}"].contents()
+    if len(content("tokens")) != VOCAB:
+        sys.exit(f"{source} has {len(content('tokens'))} tokens, the model {VOCAB}")
+    writer.add_tokenizer_model(content("model"))
+    writer.add_tokenizer_pre(content("pre"))
+    writer.add_token_list(content("tokens"))
+    writer.add_token_types(content("token_type"))
+    writer.add_token_merges(content("merges"))
+    writer.add_bos_token_id(content("bos_token_id"))
+    writer.add_eos_token_id(content("eos_token_id"))
+
+
+def make_gguf(path, layers, vocabulary=None):
+    """The model as a GGUF; `vocabulary` is none, "made", or the GGUF whose own it gets."""
     writer = GGUFWriter(path, "llama")
     writer.add_block_count(layers)
     writer.add_context_length(131072)
@@ -101,8 +117,10 @@ def make_gguf(path, layers, vocabulary=False):
     writer.add_vocab_size(VOCAB)
     writer.add_rope_dimension_count(HEAD)
     writer.add_file_type(1)
-    if vocabulary:
+    if vocabulary == "made":
         add_vocabulary(writer)
+    elif vocabulary:
+        copy_vocabulary(writer, vocabulary)
     else:
         writer.add_tokenizer_model("none")
     for name, _, shape in tensors(layers):

@@ -7,14 +7,15 @@ runs both programs on each file, alternately.
     pip install numpy gguf
     python benches/run.py --gravure target/release/gravure --llama-bench PATH --folder /big/disk \\
         --types q4_0,q4_k_m,q6_k,q8_0 [--threads 2] [--runs 3] [--prompt 512] [--generate 48] [--json out.json] \\
-        [--llama-cli PATH] [--openvino PYTHON]
+        [--llama-cli PATH] [--openvino PYTHON] [--vocabulary GGUF]
 
 Figures are medians over the runs of each program's own median or mean; ratios are gravure / peer. `share` is the part of
 the memory bandwidth, as `gravure bench` measures it, that decoding reaches.
 
 `--llama-cli` (llama.cpp's llama-completion) compares loading as well: seconds from the start of the process to its end
 after one token of a prompt of one, with the file in the page cache and no warming up. The files have a tokenizer of
-128,256 tokens, as the real model has. `--openvino` (a Python with openvino-genai) runs the same GGUF by OpenVINO GenAI,
+128,256 tokens, as the real model has: of random merges, which are hard on llama.cpp, or with `--vocabulary` that of
+another GGUF (llama.cpp's sources have Llama 3's as models/ggml-vocab-llama-bpe.gguf). `--openvino` (a Python with openvino-genai) runs the same GGUF by OpenVINO GenAI,
 the best of `--runs`; it reads q4_0, q4_k_m and q8_0.
 """
 
@@ -116,15 +117,17 @@ def main():
     parser.add_argument("--prompt", type=int, default=512)
     parser.add_argument("--generate", type=int, default=48)
     parser.add_argument("--layers", type=int, default=16)
+    parser.add_argument("--vocabulary", type=Path)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    source = arguments.folder / f"run-{arguments.layers}.gguf"
+    name = f"run-{arguments.layers}" + ("-" + arguments.vocabulary.stem if arguments.vocabulary else "")
+    source = arguments.folder / f"{name}.gguf"
     if not source.exists():
-        make_gguf(source, arguments.layers, vocabulary=True)
+        make_gguf(source, arguments.layers, vocabulary=arguments.vocabulary or "made")
     results = {}
     for kind in arguments.types.split(","):
-        model = arguments.folder / f"run-{arguments.layers}-{kind}.gguf"
+        model = arguments.folder / f"{name}-{kind}.gguf"
         if not model.exists():
             subprocess.run([arguments.gravure, "-q", "quantize", source, "--type", kind, "-o", model], check=True)
         ours_runs, peer_runs, load_runs = [], [], []
