@@ -140,3 +140,57 @@ fn stored_name(model: &Model, graph_model: &Model, item: &str) -> Option<String>
     let stored = model.tensors.iter().find(|t| map.identify(&t.name).is_some_and(|(own, _)| own == id))?;
     Some(format!("{}{}", item.strip_suffix(neutral)?, stored.name))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use gravure_core::contracts::Activations;
+    use gravure_core::{Tensor, TensorData};
+    use gravure_testing::tiny_model::{self, Options};
+
+    use super::*;
+
+    /// Counts the rows that are read.
+    #[derive(Debug)]
+    struct Counted {
+        inner: Tensor,
+        rows: Arc<AtomicU64>,
+    }
+
+    impl TensorData for Counted {
+        fn read_rows(&self, rows: Range<u64>, out: &mut Vec<u8>) -> Result<()> {
+            self.rows.fetch_add(rows.end - rows.start, Ordering::Relaxed);
+            self.inner.data.read_rows(rows, out)
+        }
+    }
+
+    #[test]
+    fn models_that_are_loaded_side_by_side_share_what_they_have_in_common() {
+        let folder = tempfile::tempdir().unwrap();
+        tiny_model::write("llama", &Options::default(), folder.path()).unwrap();
+        let opened = open(&OpenRequest { path: folder.path(), format: None, lenient: false, limits: Limits::default() }).unwrap();
+        let mut model = translate::to_neutral(&opened, catalog(), gravure_formats::neutral_name).unwrap();
+        let rows = Arc::new(AtomicU64::new(0));
+        let at = model.tensors.iter().position(|t| t.name.contains("ffn_down")).unwrap();
+        let height = model.tensors[at].shape.rows();
+        model.tensors[at].data = Arc::new(Counted { inner: model.tensors[at].clone(), rows: Arc::clone(&rows) });
+        let read = |engine: Result<Engine>| (engine.unwrap(), rows.swap(0, Ordering::Relaxed));
+        let options = LoadOptions { threads: 1, positions: 32, ..LoadOptions::new(folder.path()) };
+        let (one, first) = read(prepare(model.clone(), &options));
+        let (two, second) = read(prepare(model.clone(), &options));
+        assert_eq!((first, second), (height, 0));
+        // Nothing is shared with what is kept otherwise.
+        let (_exact, third) = read(prepare(model.clone(), &LoadOptions { activations: Activations::F32, ..options.clone() }));
+        assert_eq!(third, height);
+        // Another tensor under the same name is another matrix.
+        let mut other = model.clone();
+        other.tensors[at].data = Arc::new(Counted { inner: model.tensors[at].clone(), rows: Arc::clone(&rows) });
+        let (_other, fourth) = read(prepare(other, &options));
+        assert_eq!(fourth, 2 * height);
+        drop((one, two));
+        assert_eq!(read(prepare(model, &options)).1, height);
+    }
+}

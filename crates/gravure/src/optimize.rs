@@ -19,6 +19,7 @@ mod request;
 mod search;
 mod sensitivity;
 mod space;
+mod stand_in;
 mod verdict;
 mod work;
 
@@ -53,9 +54,14 @@ pub use request::{Budget, OptimizeRequest};
 use search::{Found, Search};
 use sensitivity::Rounding;
 use space::Space;
+use stand_in::stand_in;
 pub use verdict::{Bound, Force, Unit, Verdict, failure};
 pub(crate) use work::{Timed, Work};
 
+/// Windows of the calibration text where the request does not say.
+const WINDOWS: usize = 128;
+/// The same for large models, whose every token costs seconds.
+const WINDOWS_OF_LARGE: usize = 32;
 /// Plans that are tried at most until a promise about quality holds.
 const ATTEMPTS: usize = 4;
 /// Disagreement over the most likely token for each square root of a nat of divergence: 0.5 to 0.6 on
@@ -114,6 +120,9 @@ fn run(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Optimized> 
         open(&OpenRequest { path: &source.path, format: source.format.as_deref(), lenient: source.lenient, limits: source.limits })?;
     opened.notes.iter().for_each(|note| observer.note(&format!("{}: {}", note.subject, note.text)));
     let neutral = translate::to_neutral(&opened, catalog(), gravure_formats::neutral_name)?;
+    let large = sensitivity::is_large(&neutral);
+    let usual = if large { WINDOWS_OF_LARGE } else { WINDOWS };
+    let request = &OptimizeRequest { calibration_windows: request.calibration_windows.or(Some(usual)), ..request.clone() };
     let base = Uniform::Auto.plan(&neutral, catalog(), None)?;
     let device = Device::new(request, &neutral, format)?;
     let candidates = space::candidates(request, format, &device)?;
@@ -136,17 +145,20 @@ fn run(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Optimized> 
     let facts = outcome::original(&opened)?;
     let (source_sha256, _) = certificate::tensors_digest(&opened, observer)?;
     let work = Work::new(&request.output, work::FOLDER, &inputs_of(request, &source_sha256)?, Arc::clone(&request.storage))?;
-    let original = prepare(opened, &LoadOptions { positions: request.context, ..source.clone() })?;
+    let options = LoadOptions { positions: request.context, ..source.clone() };
+    // A large model is measured through a copy, and itself loaded when the artifact is held against it.
+    let copy = if large { stand_in(&neutral)? } else { neutral.clone() };
+    let measured_on = prepare(if large { copy.clone() } else { opened.clone() }, &options)?;
     clock.stage("load");
-    let seen = importance(request, &original, &neutral, &work, observer)?;
+    let seen = importance(request, &measured_on, &neutral, &work, observer)?;
     clock.stage("calibrate");
     let measured = OptimizeRequest { candidates: candidates.iter().map(|e| e.id().to_owned()).collect(), ..request.clone() };
     let hessians = match space.method.needs() {
-        Needs::Hessian => Some(Hessians::new(&original, &request.calibration_text(), observer)?),
+        Needs::Hessian => Some(Hessians::new(&measured_on, &request.calibration_text(), observer)?),
         Needs::Nothing => None,
     };
     let rounding = Rounding { inputs: &seen.inputs, hessians: hessians.as_ref(), method: space.method };
-    let sensitivity = sensitivity::measure(&measured, &neutral, &base, &original, &rounding, &work, observer)?;
+    let sensitivity = sensitivity::measure(&measured, [&neutral, &copy], &base, &measured_on, &rounding, &work, observer)?;
     clock.stage("sensitivity");
     let search = Search::new(&space, &device, &sensitivity)?;
     let matrix = Arc::new(space::named(seen.matrix, &request.calibration_data));
@@ -154,25 +166,30 @@ fn run(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Optimized> 
     // Without its certificate the artifact is not finished, and has not its name.
     let unsigned = work.folder().join(space::ARTIFACT);
     let mut aim = Aim::new(&request.budget);
+    let mut loaded = None;
     let (found, engine, evaluation) = loop {
         let found = search.plan(aim.loss)?;
         write(&plan_path, Arc::clone(&request.storage), plan_text(&found.plan)?.as_bytes())?;
         quantize_with(&space.quantize(&found.plan, unsigned.clone(), Arc::clone(&matrix)), hessians.as_ref(), observer)?;
         clock.stage("quantize");
         let engine = load(&LoadOptions { positions: request.context, format: None, path: unsigned.clone(), ..source.clone() }, observer)?;
-        let evaluation = evaluate(request, &engine, &original, observer)?;
+        if large && loaded.is_none() {
+            loaded = Some(prepare(opened.clone(), &options)?);
+        }
+        let evaluation = evaluate(request, &engine, loaded.as_ref().unwrap_or(&measured_on), observer)?;
         clock.stage("evaluate");
         if !aim.goes_on(&evaluation) {
             break (found, engine, evaluation);
         }
     };
+    let original = loaded.as_ref().unwrap_or(&measured_on);
     let predicted = device.predict(&space.stored(&found.plan)?)?;
     let (mut baseline, mut at_work, mut drift) = (None, None, Vec::new());
     if request.gates != Gates::Off {
-        baseline = Some(gates::at_work(&original, device.positions, observer)?);
+        baseline = Some(gates::at_work(original, device.positions, observer)?);
         at_work = Some(gates::at_work(&engine, device.positions, observer)?);
         clock.stage("time");
-        drift = drift::measure(&space, &original, &engine, work.folder(), observer)?;
+        drift = drift::measure(&space, original, &engine, work.folder(), observer)?;
         clock.stage("drift");
     }
     let certificate = certify(request, &seen.report, &engine, &evaluation, &facts, source_sha256, observer)?;

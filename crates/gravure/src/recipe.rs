@@ -377,7 +377,7 @@ impl Recipe {
         request.positions = self.ctx;
         request.context = self.data.ctx_size.unwrap_or(request.context);
         request.calibration_windows = self.data.calibration_chunks.or(request.calibration_windows);
-        request.sensitivity_windows = self.data.sensitivity_chunks.unwrap_or(request.sensitivity_windows);
+        request.sensitivity_windows = self.data.sensitivity_chunks.or(request.sensitivity_windows);
         request.evaluation_windows = self.data.eval_chunks;
         request.candidates = self.encodings.iter().flatten().map(|e| e.to_ascii_lowercase()).collect();
         request.method = self.method.as_ref().map(|m| m.to_ascii_lowercase());

@@ -34,7 +34,7 @@ impl Workshop {
             budget,
             context: 32,
             calibration_windows: Some(3),
-            sensitivity_windows: 1,
+            sensitivity_windows: Some(1),
             evaluation_windows: Some(3),
             gates: Gates::Off,
             candidates: ["q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "q8_0", "f16"].map(str::to_owned).to_vec(),

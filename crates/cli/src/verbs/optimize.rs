@@ -62,10 +62,11 @@ pub(crate) struct Args {
     /// Tokens in a window of the texts [default: 512]
     #[arg(long, short = 'c', value_name = "N")]
     ctx_size: Option<usize>,
-    /// Windows of the calibration text that importance is measured on, at most [default: 128]
+    /// Windows of the calibration text that importance is measured on, at most [default: 128, and 32 for models of
+    /// more than 100 million weights]
     #[arg(long, value_name = "N")]
     calibration_chunks: Option<usize>,
-    /// Windows of it that each tensor's sensitivity is measured on, at most [default: 4]
+    /// Windows of it that each tensor's sensitivity is measured on, at most [default: 4, and 2 for these]
     #[arg(long, value_name = "N")]
     sensitivity_chunks: Option<usize>,
     /// Windows of the evaluation text, at most [default: all]

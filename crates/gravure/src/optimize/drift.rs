@@ -7,7 +7,7 @@ use gravure_base::{Result, ResultExt};
 use gravure_core::contracts::Activations;
 use gravure_core::{Model, Plan};
 
-use super::sensitivity::EXACT_PARAMETERS;
+use super::sensitivity::{is_large, sensitivity_windows};
 use super::space::Space;
 use crate::Observer;
 use crate::engine::{Engine, LoadOptions, load};
@@ -42,7 +42,7 @@ const ACCELERATION: (&str, &str) = ("acceleration", "quantized weights on fast k
 pub(super) fn measure(space: &Space<'_>, original: &Engine, artifact: &Engine, work: &Path, observer: &dyn Observer) -> Result<Vec<Drift>> {
     let request = space.request;
     // Of larger models rounding of weights and fast kernels are not told apart.
-    let exact = space.neutral.parameters() <= EXACT_PARAMETERS;
+    let exact = !is_large(space.neutral);
     let options = |path: &Path, activations| LoadOptions {
         positions: request.context,
         format: None,
@@ -60,7 +60,7 @@ pub(super) fn measure(space: &Space<'_>, original: &Engine, artifact: &Engine, w
     let run = |step: (&'static str, &'static str), engine: &Engine| -> Result<Drift> {
         let what = EvaluateRequest {
             context: request.context,
-            windows: Some(request.sensitivity_windows),
+            windows: Some(sensitivity_windows(request, space.neutral)),
             worst: 0,
             ..EvaluateRequest::new(request.source.clone(), &request.evaluation_data)
         };

@@ -176,7 +176,7 @@ impl Prospect {
         // how its values are chosen, and what a trial is worth is measured.
         let measured = OptimizeRequest { candidates: self.candidates.iter().map(|e| e.id().to_owned()).collect(), ..request.clone() };
         let rounding = Rounding { inputs: &seen.inputs, hessians: None, method: space.method };
-        let sensitivity = sensitivity::measure(&measured, &self.neutral, &self.base, &original, &rounding, &work, observer)?;
+        let sensitivity = sensitivity::measure(&measured, [&self.neutral; 2], &self.base, &original, &rounding, &work, observer)?;
         clock.stage("sensitivity");
         let matrix = std::mem::take(&mut seen.matrix);
         let matrix = Arc::new(space::named(matrix, &request.calibration_data));

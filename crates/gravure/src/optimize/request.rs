@@ -87,10 +87,10 @@ pub struct OptimizeRequest {
     pub evaluation_data: PathBuf,
     /// Tokens in a window.
     pub context: usize,
-    /// At most this many windows of the calibration text for importance.
+    /// At most this many windows of the calibration text for importance; `None` for as many as the model's size suggests.
     pub calibration_windows: Option<usize>,
-    /// At most this many windows for the sensitivity of each tensor.
-    pub sensitivity_windows: usize,
+    /// At most this many windows for the sensitivity of each tensor; `None` for as many as the model's size suggests.
+    pub sensitivity_windows: Option<usize>,
     /// At most this many windows of the evaluation text.
     pub evaluation_windows: Option<usize>,
     /// Encodings to choose from; all that the format and the target hold and that can be written where empty.
@@ -120,7 +120,8 @@ impl OptimizeRequest {
         CalibrationText { data: self.calibration_data.clone(), context: self.context, windows: self.calibration_windows }
     }
 
-    /// Windows of 512 tokens: 128 for importance, 4 for sensitivity, all for evaluation.
+    /// Windows of 512 tokens: 128 for importance and 4 for sensitivity (32 and 2 for models of more than a hundred million
+    /// weights), all for evaluation.
     pub fn new(source: LoadOptions, output: impl Into<PathBuf>, calibration: impl Into<PathBuf>, evaluation: impl Into<PathBuf>) -> Self {
         Self {
             source,
@@ -132,8 +133,8 @@ impl OptimizeRequest {
             calibration_data: calibration.into(),
             evaluation_data: evaluation.into(),
             context: 512,
-            calibration_windows: Some(128),
-            sensitivity_windows: 4,
+            calibration_windows: None,
+            sensitivity_windows: None,
             evaluation_windows: None,
             candidates: Vec::new(),
             method: None,

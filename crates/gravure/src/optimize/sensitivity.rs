@@ -29,16 +29,30 @@ use crate::{Observer, catalog};
 
 /// Weights of a tensor whose rounding errors are computed; of larger tensors evenly spaced rows.
 const SAMPLED_WEIGHTS: u64 = 1 << 21;
+/// The same of large models, which have many tensors.
+const SAMPLED_OF_LARGE: u64 = 1 << 18;
 /// The same times the columns, where errors take the products of all pairs of columns.
 const SAMPLED_PRODUCTS: u64 = 1 << 29;
 /// Rows on which a method is compared with rounding to nearest.
 const COMPARED_ROWS: u64 = 64;
 /// Layers whose tensors are measured.
 const MEASURED_LAYERS: u32 = 8;
+/// The same of large models.
+const MEASURED_OF_LARGE: u32 = 4;
 /// Bits for each weight of the coarse encoding: enough error to measure, little enough to be linear.
 const COARSE_BITS: f64 = 2.625;
 /// Models up to this many weights are measured with inputs of matrices in 32 bits.
-pub(super) const EXACT_PARAMETERS: u64 = 100_000_000;
+const EXACT_PARAMETERS: u64 = 100_000_000;
+
+/// Whether a model has so many weights that it is measured by samples, and through a smaller copy.
+pub(super) fn is_large(model: &Model) -> bool {
+    model.parameters() > EXACT_PARAMETERS
+}
+
+/// Windows of the calibration text that a tensor's sensitivity is measured on.
+pub(super) fn sensitivity_windows(request: &OptimizeRequest, model: &Model) -> usize {
+    request.sensitivity_windows.unwrap_or(if is_large(model) { 2 } else { 4 })
+}
 
 /// Mean squares of the inputs of each weight.
 pub(crate) type Inputs = BTreeMap<TensorId, InputSums>;
@@ -74,23 +88,26 @@ impl Rounding<'_> {
     }
 }
 
-/// Measures everything, for the request's candidates.
+/// Measures everything, for the request's candidates. `models` are the original and the one that tensors are exchanged
+/// in, both in the neutral naming; `measured_on` is the latter, loaded.
 pub(super) fn measure(
     request: &OptimizeRequest,
-    neutral: &Model,
+    models: [&Model; 2],
     base: &Plan,
-    original: &Engine,
+    measured_on: &Engine,
     rounding: &Rounding<'_>,
     work: &Work,
     observer: &dyn Observer,
 ) -> Result<Sensitivity> {
+    let [neutral, copy] = models;
     let candidates = request.candidates.iter().map(|id| catalog().encoding(id)).collect::<Result<Vec<_>>>()?;
     let tensors = choosable(neutral, base)?;
     observer.begin("errors", tensors.len(), tensors.iter().map(|t| t.bytes()).sum::<Result<u64>>()?);
-    let errors = errors(&tensors, &candidates, rounding, original.threads, work, observer);
+    let sample = if is_large(neutral) { SAMPLED_OF_LARGE } else { SAMPLED_WEIGHTS };
+    let errors = errors(&tensors, &candidates, rounding, sample, measured_on.threads, work, observer);
     observer.end();
     let errors = errors?;
-    let constants = constants(request, neutral, original, &tensors, &errors, rounding, work, observer)?;
+    let constants = constants(request, copy, measured_on, &tensors, &errors, rounding, work, observer)?;
     let entry = |((tensor, candidates), (constant, measured)): ((&&Tensor, Vec<CandidateError>), (f64, bool))| TensorSensitivity {
         tensor: tensor.name.clone(),
         constant,
@@ -116,6 +133,7 @@ fn errors(
     tensors: &[&Tensor],
     candidates: &[&'static dyn Encoding],
     rounding: &Rounding<'_>,
+    sample: u64,
     threads: usize,
     work: &Work,
     observer: &dyn Observer,
@@ -130,7 +148,7 @@ fn errors(
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 let Some(tensor) = tensors.get(index) else { return mine };
-                let measure = || tensor_errors(tensor, candidates, rounding).at_item(|| tensor.name.clone());
+                let measure = || tensor_errors(tensor, candidates, rounding, sample).at_item(|| tensor.name.clone());
                 let errors = observer.go_on().and_then(|()| work.once(&format!("errors of {}", tensor.name), &depends, measure));
                 mine.push((index, errors));
                 let _one_at_a_time = told.lock();
@@ -147,10 +165,15 @@ fn errors(
     found.into_iter().map(|(_, errors)| errors).collect()
 }
 
-fn tensor_errors(tensor: &Tensor, candidates: &[&'static dyn Encoding], rounding: &Rounding<'_>) -> Result<Vec<CandidateError>> {
+fn tensor_errors(
+    tensor: &Tensor,
+    candidates: &[&'static dyn Encoding],
+    rounding: &Rounding<'_>,
+    sample: u64,
+) -> Result<Vec<CandidateError>> {
     let (rows, columns) = (tensor.shape.rows(), tensor.shape.row_length());
     let hessian = rounding.hessian(tensor)?;
-    let most = if hessian.is_some() { SAMPLED_PRODUCTS / columns.max(1) } else { SAMPLED_WEIGHTS };
+    let most = if hessian.is_some() { sample.min(SAMPLED_PRODUCTS / columns.max(1)) } else { sample };
     let sampled = (most / columns.max(1)).clamp(1, rows.max(1));
     let mut weights = Vec::new();
     let (mut scratch, mut row) = (Vec::new(), Vec::new());
@@ -232,36 +255,37 @@ fn coarse(errors: &[CandidateError]) -> Result<(&'static dyn Encoding, f64)> {
 #[allow(clippy::too_many_arguments)]
 fn constants(
     request: &OptimizeRequest,
-    neutral: &Model,
-    original: &Engine,
+    copy: &Model,
+    measured_on: &Engine,
     tensors: &[&Tensor],
     errors: &[Vec<CandidateError>],
     rounding: &Rounding<'_>,
     work: &Work,
     observer: &dyn Observer,
 ) -> Result<Vec<(f64, bool)>> {
-    let activations = if neutral.parameters() <= EXACT_PARAMETERS { Activations::F32 } else { request.source.activations };
+    let activations = if is_large(copy) { request.source.activations } else { Activations::F32 };
     let options = LoadOptions { positions: request.context, activations, ..request.source.clone() };
     let own;
     let reference = if activations == request.source.activations {
-        original
+        measured_on
     } else {
-        own = prepare(neutral.clone(), &options)?;
+        own = prepare(copy.clone(), &options)?;
         &own
     };
     let tokens = text_tokens(&reference.model, &request.calibration_data)?;
     let first = first_token(tokenizer(&reference.model)?);
-    let windows = Windows::new(&tokens, request.context, first, Some(request.sensitivity_windows))?;
+    let windows = Windows::new(&tokens, request.context, first, Some(sensitivity_windows(request, copy)))?;
     let what = QualityRequest { windows, threads: reference.threads, worst: 0 };
-    let chosen: Vec<usize> = (0..tensors.len()).filter(|&i| is_measured(tensors[i], tensors)).collect();
+    let layers = if is_large(copy) { MEASURED_OF_LARGE } else { MEASURED_LAYERS };
+    let chosen: Vec<usize> = (0..tensors.len()).filter(|&i| is_measured(tensors[i], tensors, layers)).collect();
     observer.begin("sensitivity", chosen.len(), chosen.iter().map(|&i| tensors[i].bytes()).sum::<Result<u64>>()?);
     let mut measured: BTreeMap<usize, f64> = BTreeMap::new();
     for index in chosen {
         let tensor = tensors[index];
         let (encoding, error) = coarse(&errors[index]).at_item(|| tensor.name.clone())?;
-        let depends = [encoding.id().to_owned(), request.sensitivity_windows.to_string(), rounding.method.id().to_owned()];
+        let depends = [encoding.id().to_owned(), sensitivity_windows(request, copy).to_string(), rounding.method.id().to_owned()];
         let divergence = work.once(&format!("divergence by {}", tensor.name), &depends, || {
-            let variant = prepare(with_one(neutral, tensor, encoding, rounding, reference.threads)?, &options)?;
+            let variant = prepare(with_one(copy, tensor, encoding, rounding, reference.threads)?, &options)?;
             let result = quality(&what, &subject(&variant)?, Some(&subject(reference)?), &mut |_, _| observer.go_on())?;
             let divergence = result.comparison.map_or(f64::NAN, |c| c.kl_divergence.value);
             if !divergence.is_finite() {
@@ -279,13 +303,13 @@ fn constants(
 
 /// Tensors outside the layers are all measured, of the layers evenly spaced ones, the first and the last
 /// among them.
-fn is_measured(tensor: &Tensor, all: &[&Tensor]) -> bool {
+fn is_measured(tensor: &Tensor, all: &[&Tensor], layers: u32) -> bool {
     let Some(layer) = tensor.id.and_then(|id| id.layer) else { return true };
     let last = all.iter().filter_map(|t| t.id.and_then(|id| id.layer)).max().unwrap_or(0);
-    if last < MEASURED_LAYERS {
+    if last < layers {
         return true;
     }
-    let steps = MEASURED_LAYERS - 1;
+    let steps = layers - 1;
     (0..=steps).any(|s| (u64::from(s) * u64::from(last) / u64::from(steps)) as u32 == layer)
 }
 

@@ -154,7 +154,7 @@ impl SearchRequest {
             positions: self.positions,
             context: self.context,
             calibration_windows: self.calibration_windows,
-            sensitivity_windows: self.sensitivity_windows,
+            sensitivity_windows: Some(self.sensitivity_windows),
             evaluation_windows: self.evaluation_windows,
             candidates: self.candidates.clone(),
             storage: Arc::clone(&self.storage),

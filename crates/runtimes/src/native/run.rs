@@ -1,7 +1,7 @@
 //! Runs the nodes of a program.
 
 use std::collections::HashMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use gravure_base::{Error, Result};
 use gravure_core::contracts::{CacheType, LoadFacts, LoadRequest, Tap, Taps, cancelled};
@@ -39,7 +39,7 @@ pub(crate) struct Machine {
     fused: Program,
     /// With every node of the graph, from the first step on that somebody looks into.
     whole: OnceLock<Program>,
-    matrices: Vec<Matrix>,
+    matrices: Vec<Arc<Matrix>>,
     vectors: Vec<Vec<f32>>,
     angles: Vec<Angles>,
     adapters: Vec<LowRank>,
@@ -72,10 +72,10 @@ impl Machine {
         let in_file = |e: Error| e.in_file(&model.source.path);
         let pool = Pool::new(request.threads);
         let vectors: Vec<Vec<f32>> = fused.vectors.iter().map(|id| weights::vector(find(id)?)).collect::<Result<_>>().map_err(in_file)?;
-        let matrices: Vec<Matrix> = fused
+        let matrices: Vec<Arc<Matrix>> = fused
             .matrices
             .iter()
-            .map(|id| weights::matrix(&pool, find(id)?, request.activations))
+            .map(|id| weights::shared_matrix(&pool, find(id)?, request.activations))
             .collect::<Result<_>>()
             .map_err(in_file)?;
         let angles = fused
@@ -138,7 +138,7 @@ impl Machine {
     /// Rows of the smallest table that is looked up by these numbers.
     pub(crate) fn rows_of(&self, index: Index) -> Option<usize> {
         let tables = self.fused.tables.iter().filter(|(i, _)| *i == index);
-        tables.filter_map(|(_, table)| self.matrices.get(*table)).map(Matrix::rows).min()
+        tables.filter_map(|(_, table)| self.matrices.get(*table)).map(|m| m.rows()).min()
     }
 
     pub(crate) fn facts(&self, request: &LoadRequest<'_>) -> LoadFacts {
@@ -151,7 +151,7 @@ impl Machine {
         let context = stated.unwrap_or(usize::MAX).min(self.rows_of(Index::Positions).unwrap_or(usize::MAX));
         let kept = Cache::new(request.cache, &self.kept(), 0).map_or(0, |c| c.bytes_per_position());
         LoadFacts {
-            weight_bytes: self.matrices.iter().map(Matrix::bytes).sum::<u64>() + low + floats as u64 * 4,
+            weight_bytes: self.matrices.iter().map(|m| m.bytes()).sum::<u64>() + low + floats as u64 * 4,
             cache_bytes_per_position: if self.is_causal() { kept } else { 0 },
             positions: request.positions,
             context,
@@ -405,7 +405,7 @@ fn tap(taps: &mut dyn Taps, node: &Node, rows: usize, buffers: &Buffers) -> Resu
 }
 
 /// Reads the adapters, whose pairs have to fit the maps that they change.
-fn adapters(pool: &Pool, request: &LoadRequest<'_>, program: &Program, matrices: &[Matrix]) -> Result<Vec<LowRank>> {
+fn adapters(pool: &Pool, request: &LoadRequest<'_>, program: &Program, matrices: &[Arc<Matrix>]) -> Result<Vec<LowRank>> {
     let mut out = Vec::new();
     for adapter in &request.adapters {
         for (weight, a, b) in &adapter.pairs {

@@ -1,8 +1,11 @@
-//! The weights of a program, read a bounded number of rows at a time.
+//! The weights of a program, read a bounded number of rows at a time. Models that are loaded side by side share the
+//! matrices whose tensors they share: of a model in which one tensor is exchanged only that one is read.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use gravure_base::{Error, Result};
-use gravure_core::Tensor;
 use gravure_core::contracts::Activations;
+use gravure_core::{Tensor, TensorData};
 use gravure_kernels::{Matrix, MatrixSource, Pool};
 use gravure_simd::Isa;
 
@@ -24,6 +27,46 @@ pub(crate) fn matrix(pool: &Pool, tensor: &Tensor, activations: Activations) -> 
         read: &|rows, out| tensor.data.read_rows(rows, out),
     };
     Matrix::load(pool, source, Isa::detect(), activations).map_err(|e| e.at_item(&*tensor.name))
+}
+
+/// A matrix that somebody holds, and what it was made of.
+struct Held {
+    data: Weak<dyn TensorData>,
+    encoding: &'static str,
+    shape: gravure_core::Shape,
+    activations: Activations,
+    matrix: Weak<Matrix>,
+}
+
+/// Matrices of the models that are loaded.
+static HELD: Mutex<Vec<Held>> = Mutex::new(Vec::new());
+
+/// The same, or the one that another loaded model made of the same data.
+///
+/// # Errors
+/// As [`matrix`].
+pub(crate) fn shared_matrix(pool: &Pool, tensor: &Tensor, activations: Activations) -> Result<Arc<Matrix>> {
+    let held = || HELD.lock().unwrap_or_else(PoisonError::into_inner);
+    let same = |held: &Held| {
+        std::ptr::addr_eq(held.data.as_ptr(), Arc::as_ptr(&tensor.data))
+            && held.encoding == tensor.encoding.id()
+            && held.shape == tensor.shape
+            && held.activations == activations
+    };
+    if let Some(found) = held().iter().find(|h| same(h)).and_then(|h| h.matrix.upgrade()) {
+        return Ok(found);
+    }
+    let made = Arc::new(matrix(pool, tensor, activations)?);
+    let mut held = held();
+    held.retain(|h| h.matrix.strong_count() > 0);
+    held.push(Held {
+        data: Arc::downgrade(&tensor.data),
+        encoding: tensor.encoding.id(),
+        shape: tensor.shape.clone(),
+        activations,
+        matrix: Arc::downgrade(&made),
+    });
+    Ok(made)
 }
 
 /// A tensor as a vector.
