@@ -3,8 +3,8 @@
 
     tests/interop/schemas.py --work FOLDER      with the reports that report_page.py left in FOLDER
 
-The schemas themselves are held against their metaschema, every recipe of `recipes/` and the reports of an optimization and a
-comparison against theirs, and documents with a fault must be refused.
+The schemas themselves are held against their metaschema, every recipe of `recipes/` and the reports of an optimization, a
+comparison and a search against theirs, and documents with a fault must be refused.
 """
 
 import argparse
@@ -34,6 +34,8 @@ def main():
     documents, failed = [], 0
     for kind in ("optimized", "compared"):
         documents.append(("report.schema.json", f"{kind}/report.json", json.loads((work / kind / "report.json").read_text(encoding="utf-8"))))
+    searched = json.loads((work / "searched/report.json").read_text(encoding="utf-8"))
+    documents.append(("search.schema.json", "searched/report.json", searched))
     for path in sorted(RECIPES.glob("*.toml")):
         documents.append(("recipe.schema.json", str(path), tomllib.loads(path.read_text(encoding="utf-8"))))
     for schema, name, document in documents:
@@ -54,6 +56,10 @@ def main():
     refused("report.schema.json", optimized, lambda d: d.update(schema="gravure.comparison/1"))
     refused("report.schema.json", optimized, lambda d: d["certificate"].update(plan_sha256="0"))
     refused("report.schema.json", compared, lambda d: d["artifacts"][0].update(tensor_bytes=-1))
+    refused("search.schema.json", searched, lambda d: d.pop("front"))
+    refused("search.schema.json", searched, lambda d: d["front"][0]["files"][0].update(sha256="0"))
+    refused("search.schema.json", searched, lambda d: d["trials"][0].update(outcome="lost"))
+    refused("search.schema.json", searched, lambda d: d["space"]["parameters"][0]["domain"].update(kind="colour"))
     refused("recipe.schema.json", {"budget": {"max-size": "4MB"}}, lambda d: d.update(speed=3))
     refused("recipe.schema.json", {"budget": {"max-size": "4MB"}}, lambda d: d["budget"].update({"max-size": "4 loaves"}))
     print(f"schemas: {len(documents)} documents, {failed} failures")

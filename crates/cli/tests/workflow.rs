@@ -131,6 +131,22 @@ fn reports_keep_their_schema() {
 }
 
 #[test]
+fn a_search_keeps_its_schema() {
+    let folder = workshop();
+    let args = ["search", "models/gravure-tiny", "-o", "searched", "--calibration-data", "seen.txt", "--eval-data", "unseen.txt"];
+    let few = ["--trials", "3", "--keep", "front", "-c", "64", "--calibration-chunks", "2", "--sensitivity-chunks", "1"];
+    let kinds = ["--trial-chunks", "1", "--eval-chunks", "2", "--encodings", "q2_k,q4_k", "--methods", "rtn", "-q", "--json"];
+    let printed = json(&run(folder, &[&args[..], &few, &kinds].concat()));
+    let kept = json(&std::fs::read(folder.join("searched/report.json")).unwrap());
+    assert_eq!(printed, kept);
+    keeps("search.schema.json", &kept);
+    assert!(kept["front"][0]["files"][0]["bytes"].is_u64() && kept["front"][0]["proof"]["windows"] == 2, "{kept}");
+    let mut broken = kept;
+    broken["front"][0]["figures"]["top1_agreement"] = 1.5.into();
+    assert!(!Schemas::of(&root().join("docs")).faults("search.schema.json", &broken).is_empty());
+}
+
+#[test]
 fn recipes_speak() {
     let folder = workshop();
     std::fs::write(folder.join("odd.toml"), "model = \"m\"\n\n[budget]\nmax-size = \"4MB\"\nmax-beauty = 3\n").unwrap();
