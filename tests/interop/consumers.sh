@@ -60,6 +60,18 @@ check "optimize" "$gravure" -q optimize models/gravure-tiny --max-size 4MB -o "$
 check "verify" "$gravure" -q verify "$work/optimized/model.gguf"
 check "gguf-py reads the certified file" "$PEER_PYTHON" tests/interop/gguf_reader.py "$work/optimized/model.gguf"
 check "llama.cpp runs the certified file" perplexity_below 250 512 "$work/optimized/model.gguf" "$work/text"
+check "quantize by descent, in turn" "$gravure" -q quantize models/gravure-tiny --type q4_k_m --method descent --in-turn \
+    --calibration-data "$work/seen" --calibration-chunks 4 -o "$work/turn.gguf"
+check "gguf-py reads what was rounded in turn" "$PEER_PYTHON" tests/interop/gguf_reader.py "$work/turn.gguf"
+check "llama.cpp runs what was rounded in turn" perplexity_below 200 512 "$work/turn.gguf" "$work/text"
+check "search" "$gravure" -q search models/gravure-tiny -o "$work/searched" --trials 3 --keep front -c 128 --calibration-chunks 4 \
+    --sensitivity-chunks 1 --trial-chunks 1 --eval-chunks 4 --encodings q3_k,q4_k,q8_0 --methods rtn,descent --objectives kld,size \
+    --calibration-data "$work/seen" --eval-data "$work/text"
+check "search keeps its front" test -n "$(ls "$work/searched/front/"*.gguf)"
+for file in "$work/searched/front/"*.gguf; do
+    check "gguf-py reads $(basename "$file") of the front" "$PEER_PYTHON" tests/interop/gguf_reader.py "$file"
+    check "llama.cpp runs $(basename "$file") of the front" perplexity_below 1000 512 "$file" "$work/text"
+done
 
 # Every decoder architecture, with random weights: it loads, runs, and gives a number, never NaN.
 tiny="${CARGO_TARGET_DIR:-target}/release/examples/tiny_model"
