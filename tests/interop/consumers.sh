@@ -73,6 +73,13 @@ for file in "$work/searched/front/"*.gguf; do
     check "llama.cpp runs $(basename "$file") of the front" perplexity_below 1000 512 "$file" "$work/text"
 done
 
+# The same as a Hugging Face folder: the package that everybody reads it with, and the certificate computed by other code.
+"$PEER_PYTHON" -c 'import safetensors' 2>/dev/null || "$PEER_PYTHON" -m pip --quiet --disable-pip-version-check install safetensors==0.8.0
+check "optimize to a folder" "$gravure" -q optimize models/gravure-tiny --to safetensors --bits-per-weight 14 -o "$work/folder" -c 128 \
+    --calibration-chunks 4 --sensitivity-chunks 1 --eval-chunks 4 --calibration-data "$work/seen" --eval-data "$work/text"
+check "verify the folder" "$gravure" -q verify "$work/folder/model"
+check "the package safetensors reads the certified folder" "$PEER_PYTHON" tests/interop/safetensors_reader.py "$work/folder/model"
+
 # Every decoder architecture, with random weights: it loads, runs, and gives a number, never NaN.
 tiny="${CARGO_TARGET_DIR:-target}/release/examples/tiny_model"
 head -c 4000 models/gravure-tiny/eval.txt >"$work/short"

@@ -85,6 +85,18 @@ impl Drop for AtomicFolder {
     }
 }
 
+/// Removes a file, or a folder with all that is in it; nothing where there is neither.
+///
+/// # Errors
+/// `Environment` where something cannot be removed.
+pub fn remove_all(storage: &dyn Storage, path: &Path) -> Result<()> {
+    if !std::fs::symlink_metadata(path).is_ok_and(|m| m.is_dir()) {
+        return storage.remove(path);
+    }
+    empty(storage, path, &|_| false)?;
+    storage.remove_folder(path)
+}
+
 /// Whether there is a folder to be replaced; an error where it must not be.
 fn check_target(target: &Path, is_ours: &dyn Fn(&str) -> bool) -> Result<bool> {
     let meta = match std::fs::symlink_metadata(target) {

@@ -17,7 +17,7 @@ mod reader;
 mod storage;
 
 pub use atomic::{AtomicFile, folder_of, partial_path};
-pub use atomic_folder::AtomicFolder;
+pub use atomic_folder::{AtomicFolder, remove_all};
 pub use cursor::Cursor;
 pub use digest::{Sha256, hex};
 pub use error::{Error, ErrorKind, Result, ResultExt};

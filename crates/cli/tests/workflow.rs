@@ -205,6 +205,13 @@ fn certificates_are_verified() {
     std::fs::write(folder.join("bit.gguf"), &bytes).unwrap();
     snapshot("verify_one_bit", folder, &["verify", "bit.gguf"]);
     snapshot("verify_without_a_certificate", folder, &["verify", "q4_0.gguf"]);
+    // A folder for Hugging Face.
+    let folder_of = ["--to", "safetensors", "--encodings", "f16,f8_e4m3", "--max-size", "12MB"];
+    run(folder, &[&["-q", "optimize", "--recipe", "run.toml", "-o", "hf", "--no-gates"][..], &folder_of].concat());
+    snapshot("verify_folder", folder, &[&["verify", "hf/model"][..], &with].concat());
+    let too_few =
+        ["optimize", "--recipe", "run.toml", "-o", "hf", "--to", "safetensors", "--encodings", "f16,f8_e4m3", "--max-size", "4MB"];
+    snapshot("optimize_format_too_large", folder, &too_few);
     let compared = json(&run(
         folder,
         &["compare", "q4_0.gguf", "digit.gguf", "out/model.gguf", "-c", "64", "--chunks", "1", "--untimed", "-q", "--json"],

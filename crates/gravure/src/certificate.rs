@@ -5,7 +5,8 @@
 //! gravure.certificate = {"version":1, ..., "scores":{...},"seal":"<64 hexadecimal digits>"}<spaces>
 //!                       '----------- sealed, byte for byte ------'
 //! ```
-//! The string always has [`LENGTH`] bytes, so that an artifact's size is known before its scores are. The
+//! The string always has [`LENGTH`] bytes, and as many quotes, which some formats spell with two: so an artifact's size
+//! is known before its scores are. The
 //! seal is a digest, not a signature: it shows an alteration, not who made it. It is a digest of the text,
 //! not of its values: a changed digit shows even where both spellings are the same number.
 
@@ -32,7 +33,7 @@ const LONGEST_NAME: usize = 80;
 const SEAL: &str = ",\"seal\":\"";
 
 /// A text that something was measured on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CertifiedText {
     /// Name of its file.
@@ -46,7 +47,7 @@ pub struct CertifiedText {
 }
 
 /// A number with the standard error of its mean.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Score {
     /// The value.
@@ -62,7 +63,7 @@ impl From<Measurement> for Score {
 }
 
 /// What was measured on the evaluation text, against the source.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scores {
     /// Runtime that measured.
@@ -80,7 +81,7 @@ pub struct Scores {
 }
 
 /// The certificate.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Certificate {
     /// Version of this layout.
@@ -147,18 +148,22 @@ impl Certificate {
     /// As [`Certificate::parse`].
     pub fn of(model: &Model) -> Result<Option<(Self, bool)>> {
         let text = model.metadata.get(CERTIFICATE_KEY).and_then(Value::as_str);
-        text.filter(|t| !t.trim().is_empty()).map(Self::parse).transpose().in_file(&model.source.path)
+        text.filter(|t| !t.trim_matches([' ', '"']).is_empty()).map(Self::parse).transpose().in_file(&model.source.path)
     }
 }
 
 /// Metadata that keeps the certificate's room free.
-pub(crate) fn room() -> Metadata {
+///
+/// # Errors
+/// `Bug`.
+pub(crate) fn room() -> Result<Metadata> {
+    let blank: String = Certificate::default().sealed()?.chars().map(|c| if c == '"' { c } else { ' ' }).collect();
     let mut metadata = Metadata::new();
-    metadata.set(CERTIFICATE_KEY, Value::String(" ".repeat(LENGTH)));
-    metadata
+    metadata.set(CERTIFICATE_KEY, Value::String(blank));
+    Ok(metadata)
 }
 
-/// Copies an artifact of one file to `target` with its certificate in the room that was kept for it: the same
+/// Copies an artifact, a file or a folder, to `target` with its certificate in the room that was kept for it: the same
 /// bytes but for the text, through the format's own writer.
 ///
 /// # Errors
@@ -166,7 +171,7 @@ pub(crate) fn room() -> Metadata {
 pub(crate) fn stamp(from: &Path, target: &Path, certificate: &Certificate, limits: Limits, storage: Arc<dyn Storage>) -> Result<Artifact> {
     let model = crate::open(&crate::OpenRequest { limits, ..crate::OpenRequest::new(from) })?;
     let entry = |t: &gravure_core::Tensor| PlanEntry {
-        tensor: t.name.clone(),
+        tensor: t.id.as_ref().and_then(gravure_formats::neutral_name).unwrap_or_else(|| t.name.clone()),
         source: None,
         encoding: t.encoding.id().to_owned(),
         method: "copy".to_owned(),
@@ -183,14 +188,20 @@ pub(crate) fn stamp(from: &Path, target: &Path, certificate: &Certificate, limit
         tensors,
     };
     let mut request = QuantizeRequest::new(from, target, PlanSource::Given(plan));
+    request.output_format = Some(model.source.format.to_owned());
     request.overrides.set(CERTIFICATE_KEY, Value::String(certificate.sealed()?));
     request.limits = limits;
     request.storage = storage;
     let copied = quantize(&request, &Quiet)?;
-    let before = std::fs::metadata(from).map_err(|e| Error::io("inspect the artifact", from, e))?.len();
-    let after: u64 = copied.artifact.files.iter().map(|f| f.bytes).sum();
-    if after > before {
-        return Err(Error::bug(format!("the certified copy has {after} bytes, and the original {before}")).in_file(target));
+    for file in &copied.artifact.files {
+        let original = match file.path.strip_prefix(target) {
+            Ok(inside) if !inside.as_os_str().is_empty() => from.join(inside),
+            _ => from.to_owned(),
+        };
+        let before = std::fs::metadata(&original).map_err(|e| Error::io("inspect the artifact", &original, e))?.len();
+        if file.bytes > before {
+            return Err(Error::bug(format!("the certified copy has {} bytes, and the original {before}", file.bytes)).in_file(&file.path));
+        }
     }
     Ok(copied.artifact)
 }
@@ -325,6 +336,18 @@ mod tests {
             *score = Score { value: 0.875, stderr: 0.001 };
         }
         assert_eq!(Certificate::parse(&usual.sealed().unwrap()).unwrap(), (usual, true));
+    }
+
+    #[test]
+    fn every_certificate_needs_the_room_that_is_kept() {
+        let quotes = |text: &str| text.bytes().filter(|b| *b == b'"').count();
+        let room = room().unwrap();
+        let room = room.get(CERTIFICATE_KEY).and_then(Value::as_str).unwrap();
+        for certificate in [certificate(), Certificate { source: short_name(Path::new("a\"\\b")), ..Certificate::default() }] {
+            let sealed = certificate.sealed().unwrap();
+            assert_eq!((sealed.len(), quotes(&sealed)), (room.len(), quotes(room)));
+            assert!(!sealed.contains(|c: char| c == '\\' || c.is_control() || !c.is_ascii()));
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@
 
 mod device;
 mod drift;
+mod format;
 mod gates;
 pub(crate) mod ground;
 mod outcome;
@@ -28,11 +29,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use gravure_base::{AtomicFile, Error, Result, ResultExt, Storage};
-use gravure_core::{Model, Needs, Plan, Policy, TensorId};
+use gravure_base::{AtomicFile, Error, Result, ResultExt, Storage, remove_all};
+use gravure_core::{Model, Needs, Plan, TensorId, WriteRequest};
 use gravure_eval::Windows;
 use gravure_eval::calibration::{InputSums, Watched};
-use gravure_planner::uniform::Uniform;
 
 use crate::calibrate::{CalibrateRequest, InputsByWeight, Seen, calibrate_loaded};
 use crate::certificate::{self, Certificate};
@@ -40,7 +40,7 @@ use crate::engine::{Engine, LoadOptions, load, prepare};
 use crate::evaluate::{EvaluateRequest, Evaluation, evaluate_loaded, text_tokens};
 use crate::hessians::Hessians;
 use crate::open::{OpenRequest, open};
-use crate::output::target_format;
+use crate::output::check_target;
 use crate::quantize::quantize_with;
 use crate::{Observer, catalog, report, translate};
 use device::Device;
@@ -114,8 +114,6 @@ pub fn optimize(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Op
 fn run(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Optimized> {
     let mut clock = Clock::new();
     let source = &request.source;
-    let output = request.output.join(space::ARTIFACT);
-    let format = target_format(&output, None)?;
     let opened =
         open(&OpenRequest { path: &source.path, format: source.format.as_deref(), lenient: source.lenient, limits: source.limits })?;
     opened.notes.iter().for_each(|note| observer.note(&format!("{}: {}", note.subject, note.text)));
@@ -123,11 +121,12 @@ fn run(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Optimized> 
     let large = sensitivity::is_large(&neutral);
     let usual = if large { WINDOWS_OF_LARGE } else { WINDOWS };
     let request = &OptimizeRequest { calibration_windows: request.calibration_windows.or(Some(usual)), ..request.clone() };
-    let base = Uniform::Auto.plan(&neutral, catalog(), None)?;
+    let (format, smallest) = format::choose(request, &neutral)?;
+    let output = request.output.join(space::artifact(format));
+    let base = format::converted(&neutral, format)?;
     let device = Device::new(request, &neutral, format)?;
     let candidates = space::candidates(request, format, &device)?;
-    let space = Space::new(request, &neutral, &base, &candidates, certificate::room())?;
-    space.check_possible(&device)?;
+    let space = Space::new(request, format, &neutral, &base, &candidates, certificate::room()?)?;
     if let Some(usable) = device.usable_bytes()
         && space.least()?.tensor_bytes.saturating_add(device.beside_weights()) > usable
     {
@@ -142,6 +141,8 @@ fn run(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Optimized> 
         Windows::new(&text_tokens(&opened, path)?, request.context, None, windows).in_file(path)?;
     }
     std::fs::create_dir_all(&request.output).map_err(|e| Error::io("make the folder", &request.output, e))?;
+    // Nor is the original read for an artifact that would replace it, or that the disk has no room for.
+    check_target(format, &opened, &WriteRequest::new(&output, Arc::clone(&request.storage)), &smallest.files)?;
     let facts = outcome::original(&opened)?;
     let (source_sha256, _) = certificate::tensors_digest(&opened, observer)?;
     let work = Work::new(&request.output, work::FOLDER, &inputs_of(request, &source_sha256)?, Arc::clone(&request.storage))?;
@@ -164,7 +165,7 @@ fn run(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Optimized> 
     let matrix = Arc::new(space::named(seen.matrix, &request.calibration_data));
     let plan_path = request.output.join("plan.toml");
     // Without its certificate the artifact is not finished, and has not its name.
-    let unsigned = work.folder().join(space::ARTIFACT);
+    let unsigned = work.folder().join(space::artifact(format));
     let mut aim = Aim::new(&request.budget);
     let mut loaded = None;
     let (found, engine, evaluation) = loop {
@@ -196,7 +197,7 @@ fn run(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Optimized> 
     let threads = engine.threads;
     drop(engine);
     let artifact = certificate::stamp(&unsigned, &output, &certificate, source.limits, Arc::clone(&request.storage))?;
-    request.storage.remove(&unsigned).in_file(&unsigned)?;
+    remove_all(request.storage.as_ref(), &unsigned).in_file(&unsigned)?;
     clock.stage("certify");
     let file_bytes = artifact.files.iter().map(|f| f.bytes).sum();
     let bytes_for = |agreement: f64| {

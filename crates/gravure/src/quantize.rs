@@ -280,7 +280,9 @@ impl Prepared {
             lenient: request.lenient,
             limits: request.limits,
         })?;
-        let neutral = neutral(request, &source, format)?;
+        let mut neutral = neutral(request, &source, format)?;
+        let not_stored = translate::not_stored(&neutral, format.naming());
+        neutral.tensors.retain(|t| !not_stored.contains(&t.name));
         let importance = match (&request.matrix, &request.importance) {
             (Some(matrix), _) => Some(matrix.as_ref().clone()),
             (None, Some(path)) => Some(gravure_formats::read_importance_matrix(path, catalog(), &request.limits)?),
@@ -290,6 +292,7 @@ impl Prepared {
         if let Some(method) = &request.method {
             use_method(&mut plan, method, &neutral)?;
         }
+        plan.tensors.retain(|e| !not_stored.contains(&e.tensor));
         plan.order = request.order.unwrap_or(plan.order);
         check_order(&plan, format)?;
         if let Some(passes) = &request.passes {
@@ -302,18 +305,7 @@ impl Prepared {
         };
         let mut model = match format.naming() {
             Naming::Neutral => neutral,
-            Naming::HuggingFace => {
-                let translated = translate::to_hugging_face(&source, catalog())?;
-                // What is computed from the configuration is not stored in a checkpoint.
-                let generated: Vec<&str> = neutral
-                    .tensors
-                    .iter()
-                    .filter(|t| t.id.is_some_and(|id| translate::is_generated(id.role)))
-                    .map(|t| t.name.as_str())
-                    .collect();
-                plan.tensors.retain(|e| !generated.contains(&e.tensor.as_str()));
-                translated
-            }
+            Naming::HuggingFace => translate::to_hugging_face(&source, catalog())?,
         };
         let mut write = write_request(&request.output, request.storage.clone(), request.split, &source, &plan);
         let mut files = source.source.files.clone();
@@ -517,7 +509,7 @@ fn check_order(plan: &Plan, format: &dyn Format) -> Result<()> {
         return Err(Error::request("rounding in turn is for methods that see the inputs of matrices").help("choose one with --method"));
     }
     if !plan.pruned_layers.is_empty() || format.naming() != Naming::Neutral {
-        return Err(Error::unsupported(format!("layers that are pruned, or written as {}, are not rounded in turn", format.id())));
+        return Err(not_in_turn(format));
     }
     Ok(())
 }
@@ -535,6 +527,11 @@ fn check_passes(plan: &Plan, format: &dyn Format, request: &QuantizeRequest) -> 
         return Err(Error::unsupported(format!("no pass runs over layers that are pruned, or written as {}", format.id())));
     }
     Ok(())
+}
+
+/// Why layers are not rounded in turn where a format, or pruning, does not allow it.
+pub(crate) fn not_in_turn(format: &dyn Format) -> Error {
+    Error::unsupported(format!("layers that are pruned, or written as {}, are not rounded in turn", format.id()))
 }
 
 /// A tensor that is kept as converted still has its values written in the new encoding.

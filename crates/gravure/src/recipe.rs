@@ -42,6 +42,9 @@ pub struct Recipe {
     /// Folder for the artifact and its report.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<PathBuf>,
+    /// Format of the artifact.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
     /// Device: an id of `gravure targets`, `host`, or a TOML file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
@@ -278,6 +281,7 @@ impl Recipe {
             doc: a.doc.or(b.doc),
             model: a.model.or(b.model),
             output: a.output.or(b.output),
+            to: a.to.or(b.to),
             target: a.target.or(b.target),
             ctx: a.ctx.or(b.ctx),
             encodings: a.encodings.or(b.encodings),
@@ -373,6 +377,7 @@ impl Recipe {
         let mut request = OptimizeRequest::new(source, output, calibration, evaluation);
         request.built_in = built_in;
         request.budget = budget;
+        request.format = self.to.as_ref().map(|f| f.to_ascii_lowercase());
         request.target = target;
         request.positions = self.ctx;
         request.context = self.data.ctx_size.unwrap_or(request.context);

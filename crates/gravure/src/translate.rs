@@ -1,5 +1,6 @@
 //! Between Hugging Face's conventions and the neutral ones, without touching a weight until it is read.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -281,6 +282,13 @@ fn generated_tensor(generated: &GeneratedTensor, name: String, float32: &'static
         encoding: float32,
         data: Arc::new(InMemory(bytes)),
     })
+}
+
+/// Names of the tensors of a model in the neutral naming that files of `naming` do not hold, as they are computed from
+/// the configuration.
+pub(crate) fn not_stored(neutral: &Model, naming: Naming) -> HashSet<String> {
+    let computed = neutral.tensors.iter().filter(|t| naming == Naming::HuggingFace && t.id.is_some_and(|id| is_generated(id.role)));
+    computed.map(|t| t.name.clone()).collect()
 }
 
 /// Whether tensors of this role are computed from the configuration and not stored in a checkpoint.

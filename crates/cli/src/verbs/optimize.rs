@@ -39,6 +39,10 @@ pub(crate) struct Args {
     eval_data: Option<PathBuf>,
     #[command(flatten)]
     budget: BudgetArgs,
+    /// Format of the artifact, a file or a folder [default: that of the target's first runtime in whose files the budget can
+    /// be met; gguf without a target]
+    #[arg(long, value_name = "FORMAT")]
+    to: Option<String>,
     /// Device: an id of `gravure targets`, `host` for this machine (its memory is timed), or a TOML file; its
     /// runtime's encodings are chosen from
     #[arg(long, value_name = "TARGET")]
@@ -164,6 +168,7 @@ impl Args {
             doc: None,
             model: self.model.clone(),
             output: self.output.clone(),
+            to: self.to.clone(),
             target: self.target.clone(),
             ctx: self.ctx,
             encodings: (!self.encodings.is_empty()).then(|| self.encodings.clone()),

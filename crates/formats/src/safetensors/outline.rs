@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use gravure_base::Limits;
-use gravure_core::{Error, Naming, Package, PackageTensor, Result, WriteRequest};
+use gravure_core::{Error, Naming, Package, PackageTensor, Result, Value, WriteRequest};
 use serde_json::{Map, Value as Json, json};
 
 use super::companions::TOKENIZER_FILES;
@@ -25,6 +25,9 @@ const OTHER_FILES: &[&str] = &[
     "NOTICE",
     "NOTICE.txt",
 ];
+
+/// Key of a header's metadata that says whose tensors they are; transformers refuses a file without it.
+const FRAMEWORK_KEY: &str = "format";
 
 /// Keys of `config.json` that describe how the source was quantized; the output is not.
 const QUANTIZATION_KEYS: &[&str] = &["quantization_config", "quantization", "compression_config"];
@@ -112,7 +115,7 @@ impl Outline {
                     (false, 1) => "model.safetensors".to_owned(),
                     (false, _) => format!("model-{:05}-of-{count:05}.safetensors", index + 1),
                 };
-                shard(name, range, &package.tensors, &sizes)
+                shard(name, range, package, if index == 0 { metadata(package)? } else { Map::new() }, &sizes)
             })
             .collect::<Result<Vec<_>>>()?;
         let mut files = Vec::new();
@@ -158,7 +161,27 @@ fn element_bytes(tensor: &PackageTensor) -> u64 {
     tensor.encoding.layout().block_bytes as u64
 }
 
-fn shard(name: String, range: Range<usize>, tensors: &[PackageTensor], sizes: &[u64]) -> Result<Shard> {
+/// What the user set, as the first shard's header holds it: texts by their keys.
+fn metadata(package: &Package<'_>) -> Result<Map<String, Json>> {
+    let mut texts = Map::new();
+    for (key, value) in package.overrides.iter() {
+        let text = match value {
+            Value::String(text) => Some(text.clone()),
+            Value::Bool(flag) => Some(flag.to_string()),
+            Value::F32(_) | Value::F64(_) => value.as_f64().map(|number| number.to_string()),
+            Value::I8(_) | Value::I16(_) | Value::I32(_) | Value::I64(_) => value.as_f64().map(|number| format!("{number:.0}")),
+            _ => value.as_u64().map(|number| number.to_string()),
+        };
+        let Some(text) = text.filter(|_| key != FRAMEWORK_KEY) else {
+            return Err(Error::request("safetensors' metadata cannot hold this").at_item(key).help("texts and numbers go there"));
+        };
+        texts.insert(key.to_owned(), Json::String(text));
+    }
+    Ok(texts)
+}
+
+fn shard(name: String, range: Range<usize>, package: &Package<'_>, mut metadata: Map<String, Json>, sizes: &[u64]) -> Result<Shard> {
+    let tensors = &package.tensors;
     let mut order: Vec<usize> = range.collect();
     // Readers view the bytes as numbers in place, so each tensor must start at a multiple of its
     // element. In the package's order that nearly always holds; otherwise wide elements go first.
@@ -172,7 +195,8 @@ fn shard(name: String, range: Range<usize>, tensors: &[PackageTensor], sizes: &[
         order.sort_by_key(|&i| std::cmp::Reverse(element_bytes(&tensors[i])));
     }
     let mut header = Map::new();
-    header.insert("__metadata__".to_owned(), json!({"format": "pt"}));
+    metadata.insert(FRAMEWORK_KEY.to_owned(), "pt".into());
+    header.insert("__metadata__".to_owned(), Json::Object(metadata));
     let mut at = 0;
     for &i in &order {
         let tensor = &tensors[i];

@@ -20,31 +20,48 @@ pub(super) fn read(request: &ReadRequest<'_>) -> Result<Model> {
 
 fn read_folder(request: &ReadRequest<'_>) -> Result<Parts> {
     let weights = folder::find(request.path)?;
-    let companions = Companions::read(request.path, request)?;
+    let mut companions = Companions::read(request.path, request)?;
     let mut notes = Vec::new();
+    let mut entries = Vec::new();
     let (tensors, files, detail) = match weights {
         Weights::Single(path) => {
-            let (tensors, _) = read_tensors(&path, request.catalog, request.limits)?;
+            let (tensors, found) = read_tensors(&path, request.catalog, request.limits)?;
+            entries = found;
             (tensors, vec![path], "Hugging Face folder, 1 file".to_owned())
         }
         Weights::Index(path) => {
-            let read = &mut |shard: &Path| Ok(read_tensors(shard, request.catalog, request.limits)?.0);
+            let read = &mut |shard: &Path| {
+                let (tensors, found) = read_tensors(shard, request.catalog, request.limits)?;
+                entries.extend(found);
+                Ok(tensors)
+            };
             let (tensors, mut files) = read_shards(&path, "safetensors", request, &mut notes, read)?;
             let detail = format!("Hugging Face folder, {} shards", files.len());
             files.insert(0, path);
             (tensors, files, detail)
         }
     };
+    // Other keys would count as the model card's, which other converters do not look for here.
+    entries.retain(|(key, _)| key.starts_with(OWN_PREFIX));
+    take_metadata(&mut companions, entries, request)?;
     Ok(Parts { format: HuggingFace::ID, detail, files, companions: Some(companions), tensors, notes })
+}
+
+/// Takes what headers say beside their tensors; what is known of a key already stays.
+fn take_metadata(companions: &mut Companions, entries: Vec<(String, String)>, request: &ReadRequest<'_>) -> Result<()> {
+    Limits::check(entries.len() as u64, request.limits.metadata_entries.min(MAX_ENTRIES), "metadata entries").in_file(request.path)?;
+    for (key, value) in entries {
+        if companions.metadata.get(&key).is_none() {
+            companions.metadata.set(key, Value::String(value));
+        }
+    }
+    Ok(())
 }
 
 fn read_bare(request: &ReadRequest<'_>) -> Result<Parts> {
     let (tensors, entries) = read_tensors(request.path, request.catalog, request.limits)?;
-    Limits::check(entries.len() as u64, request.limits.metadata_entries.min(MAX_ENTRIES), "metadata entries").in_file(request.path)?;
     let mut companions = Companions::default();
-    for (key, value) in entries {
-        companions.metadata.set(key, Value::String(value));
-    }
+    take_metadata(&mut companions, entries, request)?;
     let mut notes = Vec::new();
     if request.path.with_file_name("config.json").is_file() {
         let text = "lies beside this file and was not read: name the folder to read the whole model".into();
@@ -97,6 +114,8 @@ fn missing_shard(error: Error, file: &str) -> Error {
         .help("the download is incomplete: fetch it again")
 }
 
+/// Start of the metadata keys that this project writes.
+const OWN_PREFIX: &str = "gravure.";
 /// Metadata entries of a bare file that are kept; real ones (LoRA trainers write the most) have 200.
 const MAX_ENTRIES: u64 = 10_000;
 

@@ -3,12 +3,12 @@
 
 use std::path::Path;
 
-use gravure_base::{Result, ResultExt};
+use gravure_base::{Result, ResultExt, remove_all};
 use gravure_core::contracts::Activations;
 use gravure_core::{Model, Plan};
 
 use super::sensitivity::{is_large, sensitivity_windows};
-use super::space::Space;
+use super::space::{self, Space};
 use crate::Observer;
 use crate::engine::{Engine, LoadOptions, load};
 use crate::evaluate::{EvaluateRequest, evaluate_loaded};
@@ -88,11 +88,11 @@ pub(super) fn measure(space: &Space<'_>, original: &Engine, artifact: &Engine, w
     all.push(if is_lossless(space.neutral, space.base) {
         unmeasured(CONVERSION, "every tensor keeps its values to the last bit: nothing to measure")
     } else if exact {
-        let path = work.join("converted.gguf");
+        let path = work.join(space::file_name("converted", space.format));
         let plan = Plan { name: "converted".to_owned(), ..space.base.clone() };
         quantize(&space.quantize(&plan, path.clone(), space.placeholder()), observer)?;
         let measured = load(&options(&path, Activations::F32), observer).and_then(|engine| run(CONVERSION, &engine));
-        request.storage.remove(&path).in_file(&path)?;
+        remove_all(request.storage.as_ref(), &path).in_file(&path)?;
         measured?
     } else {
         unmeasured(CONVERSION, "not told apart from quantization for a model of this size")

@@ -8,10 +8,9 @@ use std::sync::Arc;
 use gravure_base::{Error, Result, ResultExt};
 use gravure_core::contracts::CacheType;
 use gravure_core::values::Sensitivity;
-use gravure_core::{Artifact, Encoding, ImportanceMatrix, Model, Needs, Plan, Policy};
+use gravure_core::{Artifact, Encoding, Format, ImportanceMatrix, Model, Needs, Plan, Policy};
 use gravure_eval::Windows;
 use gravure_planner::mixtures::{MIXTURES, MixtureRequest};
-use gravure_planner::uniform::Uniform;
 
 use super::device::Device;
 use super::gates::{self, AtWork};
@@ -20,13 +19,12 @@ use super::search::Search;
 use super::sensitivity::{self, Rounding};
 use super::space::{self, Space};
 use super::work::{self, Work};
-use super::{Budget, Clock, OptimizeRequest, certify, importance, inputs_of};
+use super::{Budget, Clock, OptimizeRequest, certify, format, importance, inputs_of};
 use crate::calibrate::Seen;
 use crate::engine::{Engine, LoadOptions, load, prepare};
 use crate::evaluate::{EvaluateRequest, Evaluation, evaluate_loaded, text_tokens};
 use crate::hessians::Hessians;
 use crate::open::{OpenRequest, open};
-use crate::output::target_format;
 use crate::quantize::{float_view, quantize_with, use_method};
 use crate::sizing::even_importance;
 use crate::{Observer, catalog, certificate, translate};
@@ -62,6 +60,7 @@ pub(crate) struct Setup {
 #[derive(Debug)]
 pub(crate) struct Prospect {
     request: OptimizeRequest,
+    format: &'static dyn Format,
     opened: Model,
     neutral: Model,
     base: Plan,
@@ -75,24 +74,24 @@ impl Prospect {
     /// # Errors
     /// As [`super::optimize`] before it reads weights.
     pub(crate) fn new(request: OptimizeRequest, observer: &dyn Observer) -> Result<Self> {
-        let format = target_format(&request.output.join(space::ARTIFACT), None)?;
+        let format = format::writable(request.format.as_deref().unwrap_or_default())?;
         let source = &request.source;
         let opened =
             open(&OpenRequest { path: &source.path, format: source.format.as_deref(), lenient: source.lenient, limits: source.limits })?;
         opened.notes.iter().for_each(|note| observer.note(&format!("{}: {}", note.subject, note.text)));
         let neutral = translate::to_neutral(&opened, catalog(), gravure_formats::neutral_name)?;
-        let base = Uniform::Auto.plan(&neutral, catalog(), None)?;
+        let base = format::converted(&neutral, format)?;
         let device = Device::new(&request, &neutral, format)?;
         let candidates = space::candidates(&request, format, &device)?;
         let texts = [(&request.calibration_data, request.calibration_windows), (&request.evaluation_data, request.evaluation_windows)];
         for (path, windows) in texts {
             Windows::new(&text_tokens(&opened, path)?, request.context, None, windows).in_file(path)?;
         }
-        Ok(Self { request, opened, neutral, base, device, candidates })
+        Ok(Self { request, format, opened, neutral, base, device, candidates })
     }
 
     fn space<'a>(&'a self, request: &'a OptimizeRequest) -> Result<Space<'a>> {
-        Space::new(request, &self.neutral, &self.base, &self.candidates, certificate::room())
+        Space::new(request, self.format, &self.neutral, &self.base, &self.candidates, certificate::room()?)
     }
 
     /// Positions that memory is counted for.

@@ -74,6 +74,9 @@ pub struct OptimizeRequest {
     pub output: PathBuf,
     /// What must hold.
     pub budget: Budget,
+    /// Format of the artifact; `None` for the one that the target's runtimes prefer of those in which the limits can be
+    /// met, and the registry's first without a target.
+    pub format: Option<String>,
     /// The device: its runtime's encodings are the ones to choose from, and its figures predict speed and
     /// memory. Without one every encoding of the format is a candidate.
     pub target: Option<Target>,
@@ -127,6 +130,7 @@ impl OptimizeRequest {
             source,
             output: output.into(),
             budget: Budget::default(),
+            format: None,
             target: None,
             positions: None,
             built_in: Vec::new(),

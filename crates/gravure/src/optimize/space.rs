@@ -17,12 +17,22 @@ use crate::quantize::{PlanSource, QuantizePlan, QuantizeRequest, plan_quantize};
 
 /// Name of the importance matrix in the output folder.
 pub(super) const IMPORTANCE: &str = "imatrix.gguf";
-/// Name of the artifact in it.
-pub(super) const ARTIFACT: &str = "model.gguf";
+/// Stem of the artifact's name in it.
+const ARTIFACT: &str = "model";
 
 /// Models up to this many weights are rounded by the method that loses least unless another is asked for: the
 /// products of all pairs of inputs cost more than all else where matrices are wide.
 const THOROUGH_PARAMETERS: u64 = 100_000_000;
+
+/// A name in the spelling of a format: that of a file, or of a folder where it writes one.
+pub(super) fn file_name(stem: &str, format: &dyn Format) -> String {
+    format.extension().map_or_else(|| stem.to_owned(), |extension| format!("{stem}.{extension}"))
+}
+
+/// Name of the artifact in the output folder.
+pub(super) fn artifact(format: &dyn Format) -> String {
+    file_name(ARTIFACT, format)
+}
 
 /// An encoding with the bytes that a tensor has in it.
 type Way = (&'static dyn Encoding, u64);
@@ -31,9 +41,11 @@ type Way = (&'static dyn Encoding, u64);
 #[derive(Debug)]
 pub(super) struct Space<'a> {
     pub(super) request: &'a OptimizeRequest,
+    /// The artifact's format.
+    pub(super) format: &'static dyn Format,
     /// The original in the neutral naming.
     pub(super) neutral: &'a Model,
-    /// Every tensor as a conversion would leave it.
+    /// Every tensor that the format stores, as a conversion would leave it.
     pub(super) base: &'a Plan,
     /// Bytes of the tensors that are not up for choice.
     pub(super) fixed_bytes: u64,
@@ -51,10 +63,15 @@ pub(super) struct Space<'a> {
 /// for, and that the target's runtime reads.
 ///
 /// # Errors
-/// `Request` for an unknown encoding, and for one that the target's runtime does not read.
+/// `Request` for an unknown encoding, for one that the format has no tag for, and for one that the target's runtime
+/// does not read.
 pub(super) fn candidates(request: &OptimizeRequest, format: &dyn Format, device: &Device) -> Result<Vec<&'static dyn Encoding>> {
     if !request.candidates.is_empty() {
         let asked = request.candidates.iter().map(|id| catalog().encoding(id)).collect::<Result<Vec<_>>>()?;
+        if let Some(unheld) = asked.iter().find(|e| !format.can_hold(**e)) {
+            return Err(Error::request(format!("{} cannot hold tensors in {}", format.id(), unheld.id()))
+                .help("leave it out, or choose another format with --to"));
+        }
         if let Some(unread) = asked.iter().find(|e| !device.reads(**e)) {
             let target = device.target().unwrap_or_default();
             return Err(Error::request(format!("the runtime of the target `{target}` does not read {}", unread.id()))
@@ -90,9 +107,10 @@ impl<'a> Space<'a> {
     /// Sizes every choice.
     ///
     /// # Errors
-    /// `Request` where a tensor fits none of the encodings.
+    /// `Request` where a tensor fits none of the encodings, and where the method that is asked for can do nothing.
     pub(super) fn new(
         request: &'a OptimizeRequest,
+        format: &'static dyn Format,
         neutral: &'a Model,
         base: &'a Plan,
         candidates: &[&'static dyn Encoding],
@@ -113,10 +131,17 @@ impl<'a> Space<'a> {
             fixed_bytes += entry_bytes(neutral, entry)?;
         }
         request.passes.iter().try_for_each(|id| catalog().pass(id).map(drop))?;
-        let usual = if neutral.parameters() <= THOROUGH_PARAMETERS { "descent" } else { "rtn" };
+        // Only values in blocks with a grid are chosen by their products.
+        let grids = candidates.iter().any(|e| e.grid().is_some());
+        let usual = if grids && neutral.parameters() <= THOROUGH_PARAMETERS { "descent" } else { "rtn" };
         let method = catalog().method(request.method.as_deref().unwrap_or(usual))?;
+        if !grids && method.needs() != Needs::Nothing {
+            let ids: Vec<_> = candidates.iter().map(|e| e.id()).collect();
+            return Err(Error::request(format!("the method {} has nothing to do in {}", method.id(), ids.join(", ")))
+                .help("it rounds matrices in encodings of blocks with a grid of values: leave it out"));
+        }
         let maps = neutral.graph.as_ref().map(linear_maps).unwrap_or_default();
-        Ok(Self { request, neutral, base, fixed_bytes, choices, method, maps, overrides })
+        Ok(Self { request, format, neutral, base, fixed_bytes, choices, method, maps, overrides })
     }
 
     /// Whether the model multiplies its inputs by the tensor.
@@ -155,6 +180,7 @@ impl<'a> Space<'a> {
     pub(super) fn quantize(&self, plan: &Plan, output: PathBuf, importance: Arc<ImportanceMatrix>) -> QuantizeRequest {
         let source = &self.request.source;
         let mut request = QuantizeRequest::new(&source.path, output, PlanSource::Given(plan.clone()));
+        request.output_format = Some(self.format.id().to_owned());
         if plan.passes.is_empty() {
             request.matrix = Some(importance);
         } else {
@@ -171,7 +197,7 @@ impl<'a> Space<'a> {
 
     /// Exact sizes of what `plan` makes.
     pub(super) fn describe(&self, plan: &Plan) -> Result<QuantizePlan> {
-        plan_quantize(&self.quantize(plan, self.request.output.join(ARTIFACT), self.placeholder()))
+        plan_quantize(&self.quantize(plan, self.request.output.join(artifact(self.format)), self.placeholder()))
     }
 
     /// An importance matrix as long in the output's header as the one that calibration makes.

@@ -47,7 +47,7 @@ pub(crate) fn card(done: &Optimized) -> String {
         let _ = writeln!(out, "- {}{}", if verdict.met { "" } else { "**missed**: " }, plain(&verdict.to_string()));
     }
     out += "\n## Check it\n\n```sh\n";
-    let artifact = done.artifact.files.first().map(|f| name(&f.path)).unwrap_or_default();
+    let artifact = name(&done.evaluation.model);
     let command = ["gravure", "verify", &artifact, "--reference", &c.source, "--data", &c.evaluation.name].map(str::to_owned);
     let _ = writeln!(out, "{}\n```\n", shell(&command));
     if !done.command.is_empty() {

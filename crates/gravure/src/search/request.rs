@@ -7,9 +7,9 @@ use std::time::Duration;
 use gravure_base::{Disk, Error, Result, Storage};
 use gravure_core::values::Target;
 
-use crate::OptimizeRequest;
 use crate::engine::LoadOptions;
 use crate::optimize::Budget;
+use crate::{OptimizeRequest, catalog};
 
 /// A figure that is made small.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -150,6 +150,7 @@ impl SearchRequest {
     pub(super) fn ground(&self) -> OptimizeRequest {
         OptimizeRequest {
             budget: Budget { max_size: self.max_size, ..Budget::default() },
+            format: catalog().formats.first().map(|f| f.id().to_owned()),
             target: self.target.clone(),
             positions: self.positions,
             context: self.context,

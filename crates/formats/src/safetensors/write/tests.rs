@@ -314,6 +314,44 @@ fn what_cannot_be_written_is_refused_before_anything_is_made() {
 }
 
 #[test]
+fn what_the_user_sets_is_in_the_first_header() {
+    use gravure_core::Value;
+    let folder = source();
+    let model = read(&HuggingFace, folder.path(), false).unwrap();
+    let chunks = Copied::new(&model);
+    let mut package = package(&model, &chunks);
+    package.overrides.set("gravure.a", Value::String("b \"c\"".into()));
+    package.overrides.set("n", Value::U32(7));
+    package.overrides.set("m", Value::I32(-7));
+    package.overrides.set("x", Value::F32(0.5));
+    package.overrides.set("y", Value::Bool(true));
+    let texts = [("gravure.a", "b \"c\""), ("n", "7"), ("m", "-7"), ("x", "0.5"), ("y", "true"), ("format", "pt")];
+    // One file, and one for each tensor.
+    for most in [None, Some(1)] {
+        let target = tempfile::tempdir().unwrap();
+        let path = target.path().join("out");
+        let written = write(&package, &WriteRequest { max_file_tensors: most, ..request(&path) }).unwrap();
+        let shards: Vec<_> = written.files.iter().filter(|f| f.path.extension().is_some_and(|e| e == "safetensors")).collect();
+        for (index, shard) in shards.iter().enumerate() {
+            let bytes = std::fs::read(&shard.path).unwrap();
+            let (_, header) = ::safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+            let found: BTreeSet<_> = header.metadata().iter().flatten().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+            let expected = if index == 0 { texts.into_iter().collect() } else { BTreeSet::from([("format", "pt")]) };
+            assert_eq!(found, expected);
+        }
+        let again = read(&HuggingFace, &path, false).unwrap();
+        assert_eq!(again.metadata.get("gravure.a"), Some(&Value::String("b \"c\"".into())));
+        assert!(again.metadata.get("n").is_none(), "that would count as the model card's");
+    }
+    for (key, value) in [("format", Value::String("np".into())), ("list", Value::U32s(vec![1]))] {
+        package.overrides = Metadata::new();
+        package.overrides.set(key, value);
+        let error = layout(&package, &request(&folder.path().join("out"))).unwrap_err();
+        assert_eq!((error.kind(), error.item()), (ErrorKind::Request, Some(key)));
+    }
+}
+
+#[test]
 fn an_existing_file_is_not_replaced_by_a_folder() {
     let dir = source();
     let model = read(&HuggingFace, dir.path(), false).unwrap();
