@@ -143,7 +143,7 @@ fn run(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Optimized> 
     std::fs::create_dir_all(&request.output).map_err(|e| Error::io("make the folder", &request.output, e))?;
     // Nor is the original read for an artifact that would replace it, or that the disk has no room for.
     check_target(format, &opened, &WriteRequest::new(&output, Arc::clone(&request.storage)), &smallest.files)?;
-    let facts = outcome::original(&opened)?;
+    let (facts, naming) = (outcome::original(&opened)?, opened.naming);
     let (source_sha256, _) = certificate::tensors_digest(&opened, observer)?;
     let work = Work::new(&request.output, work::FOLDER, &inputs_of(request, &source_sha256)?, Arc::clone(&request.storage))?;
     let options = LoadOptions { positions: request.context, ..source.clone() };
@@ -225,7 +225,7 @@ fn run(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Optimized> 
         encodings: outcome::count(&found.plan),
         tensors: outcome::tensors(&space, &found.plan, &sensitivity)?,
         frontier: outcome::frontier(&search)?,
-        mixtures: outcome::mixtures(&space, &search, &matrix)?,
+        mixtures: outcome::mixtures(naming, &space, &search, &matrix)?,
         evaluation,
         artifact,
         sensitivity,

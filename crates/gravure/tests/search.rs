@@ -10,7 +10,7 @@ use gravure::{
     ErrorKind, Figures, Keep, Objective, Observer, Quiet, SearchRequest, Searched, Stopped, VerifyRequest, measure_trials, plan_search,
     search, verify,
 };
-use gravure_testing::tiny_model::{self, Options, Size};
+use gravure_testing::tiny_model::{self, Dtype, Options, Size};
 use gravure_testing::workspace_root;
 
 struct Lab {
@@ -22,7 +22,8 @@ impl Lab {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let model = folder.path().join("llama");
-        let options = Options { size: Size::Wide, layers: 1, ..Options::default() };
+        // 16 bits, as checkpoints have: what becomes of their vectors counts.
+        let options = Options { size: Size::Wide, layers: 1, dtype: Dtype::BF16, ..Options::default() };
         tiny_model::write("llama", &options, &model).unwrap();
         let text = std::fs::read_to_string(workspace_root().join("models/gravure-tiny/eval.txt")).unwrap();
         let text: String = text.chars().filter(char::is_ascii).collect();
@@ -90,6 +91,10 @@ fn nothing_beats_the_front_and_its_artifacts_are_certified() {
         let verified = verify(&VerifyRequest { artifact, reference: None, data: None, calibration_data: None }, &Quiet).unwrap();
         assert!(verified.holds, "{verified:?}");
         assert!(std::fs::read_to_string(member.plan.as_ref().unwrap()).unwrap().contains("searched"));
+        // As a conversion leaves them: llama.cpp multiplies by vectors of 32 bits alone.
+        let made = gravure::open(&gravure::OpenRequest::new(&request.output.join("front").join(&file.name))).unwrap();
+        let vectors: Vec<_> = made.tensors.iter().filter(|t| t.shape.dimensions().len() == 1).collect();
+        assert!(!vectors.is_empty() && vectors.iter().all(|t| t.encoding.id() == "f32"), "{:?}", member.point);
     }
     let page = std::fs::read_to_string(request.output.join("report.html")).unwrap();
     for forbidden in ["http://", "https://", "<script", "src="] {

@@ -121,7 +121,7 @@ impl Prospect {
     /// # Errors
     /// Those of looking at the model.
     pub(crate) fn mixtures(&self) -> Result<BTreeMap<String, Plan>> {
-        let view = float_view(self.neutral.naming, &self.neutral)?;
+        let view = float_view(self.opened.naming, &self.neutral)?;
         let (space, even) = (self.space(&self.request)?, even_importance(&self.neutral)?);
         let weights = self.neutral.parameters().max(1) as f64;
         let (_, most) = self.bits()?;

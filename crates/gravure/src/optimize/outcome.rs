@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use gravure_core::values::Sensitivity;
-use gravure_core::{Artifact, ImportanceMatrix, Model, Plan, Policy, Result};
+use gravure_core::{Artifact, ImportanceMatrix, Model, Naming, Plan, Policy, Result};
 use gravure_planner::mixtures::{MIXTURES, MixtureRequest};
 
 use super::device::Predicted;
@@ -218,9 +218,9 @@ pub(super) fn frontier(search: &Search<'_>) -> Result<Vec<FrontierPoint>> {
 }
 
 /// What the same sensitivities predict of the fixed mixtures that suit the model; those with encodings that
-/// were not measured are left out.
-pub(super) fn mixtures(space: &Space<'_>, search: &Search<'_>, importance: &ImportanceMatrix) -> Result<Vec<FixedMixture>> {
-    let view = float_view(space.neutral.naming, space.neutral)?;
+/// were not measured are left out. `naming` is the source's own.
+pub(super) fn mixtures(naming: Naming, space: &Space<'_>, search: &Search<'_>, importance: &ImportanceMatrix) -> Result<Vec<FixedMixture>> {
+    let view = float_view(naming, space.neutral)?;
     let mut all: Vec<FixedMixture> = Vec::new();
     for mixture in MIXTURES {
         let Ok(plan) = MixtureRequest::new(mixture).plan(&view, catalog(), Some(importance)) else { continue };
