@@ -12,21 +12,36 @@ const ROUNDS: usize = 5;
 /// Bytes in a second that `threads` threads read together, the best of five rounds over 512 MiB in large
 /// pages, as weights lie; zero where there is no such memory.
 pub fn read_bandwidth(threads: usize) -> f64 {
-    let threads = threads.max(1);
-    let Ok(mut data) = Pages::zeroed(BYTES) else { return 0.0 };
-    data.fill(1);
-    let share = data.len().div_ceil(threads);
-    let mut best = f64::INFINITY;
-    for _ in 0..ROUNDS {
+    let Some(probe) = Probe::new(BYTES, threads) else { return 0.0 };
+    (0..ROUNDS).map(|_| probe.round()).fold(0.0, f64::max)
+}
+
+/// Memory that is read again and again.
+#[derive(Debug)]
+pub struct Probe {
+    data: Pages,
+    threads: usize,
+}
+
+impl Probe {
+    /// So many bytes in large pages, for so many threads; `None` where there is no such memory.
+    pub fn new(bytes: usize, threads: usize) -> Option<Self> {
+        let mut data = Pages::zeroed(bytes).ok()?;
+        data.fill(1);
+        Some(Self { data, threads: threads.max(1) })
+    }
+
+    /// Bytes in a second of one reading of all of it.
+    pub fn round(&self) -> f64 {
+        let share = self.data.len().div_ceil(self.threads);
         let start = Instant::now();
         let sum: u64 = std::thread::scope(|scope| {
-            let workers: Vec<_> = data.chunks(share).map(|part| scope.spawn(move || sum(part))).collect();
+            let workers: Vec<_> = self.data.chunks(share).map(|part| scope.spawn(move || sum(part))).collect();
             workers.into_iter().map(|w| w.join().unwrap_or_default()).fold(0, u64::wrapping_add)
         });
         std::hint::black_box(sum);
-        best = best.min(start.elapsed().as_secs_f64());
+        self.data.len() as f64 / start.elapsed().as_secs_f64().max(f64::MIN_POSITIVE)
     }
-    BYTES as f64 / best
 }
 
 /// Several sums at once, so that additions do not wait for each other.

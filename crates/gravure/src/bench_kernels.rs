@@ -122,25 +122,54 @@ pub fn bench_kernels(request: &KernelsRequest, observer: &dyn Observer) -> Resul
     Ok(KernelsReport { threads, rows: request.rows, columns: request.columns, prompt: request.prompt, read_bandwidth, kernels })
 }
 
+/// Bytes of the matrix that shares of the bandwidth are measured with: several times the caches, so that what is left
+/// in them hardly counts.
+const SHARE_BYTES: usize = 192 << 20;
+/// Inputs of that matrix, and times that it and plain memory are read in turn.
+const SHARE_COLUMNS: usize = 2048;
+const SHARE_ROUNDS: usize = 5;
+
+/// Share of the bandwidth of a plain read that decoding reaches in each encoding, at most all of it. Both are timed in
+/// turn, as machines that are shared by many read at another speed every few seconds; the median counts.
+///
+/// # Errors
+/// As [`bench_kernels`]; encodings that hold no weights are left out.
+pub(crate) fn decode_shares(encodings: &[&'static dyn Encoding], threads: usize) -> Result<Vec<(&'static str, f64)>> {
+    let Some(probe) = bandwidth::Probe::new(SHARE_BYTES, threads) else { return Ok(Vec::new()) };
+    let pool = Pool::new(threads);
+    let mut out = Vec::new();
+    for encoding in encodings {
+        let Ok(row) = sample(*encoding, SHARE_COLUMNS) else { continue };
+        let rows = SHARE_BYTES / row.len().max(1);
+        let matrix = matrix(&pool, *encoding, &row, rows, SHARE_COLUMNS, Isa::detect())?;
+        let mut shares = (0..SHARE_ROUNDS)
+            .map(|_| Ok(matrix.bytes() as f64 / seconds(&pool, &matrix, 1, Phase::Decode, 1)? / probe.round()))
+            .collect::<Result<Vec<_>>>()?;
+        shares.sort_by(f64::total_cmp);
+        out.extend(shares.get(SHARE_ROUNDS / 2).map(|share| (encoding.id(), share.min(1.0))));
+    }
+    Ok(out)
+}
+
+/// A row of weights as a trained matrix has them: small, without a pattern, not all alike.
+fn sample(encoding: &dyn Encoding, columns: usize) -> Result<Vec<u8>> {
+    let weights: Vec<f32> = (0..columns).map(|i| ((i * 7919 % 1013) as f32 / 506.0 - 1.0) * 0.05).collect();
+    let bytes = encoding.row_bytes(columns as u64)?;
+    let mut row = vec![0; usize::try_from(bytes).map_err(|_| Error::limit("a row does not fit in memory"))?];
+    // Some do not encode without importance.
+    let plain = encoding.encode(&weights, columns, None, &mut row);
+    plain.or_else(|_| encoding.encode(&weights, columns, Some(&vec![1.0; columns]), &mut row)).map(|()| row)
+}
+
 /// A row of each encoding that is to be timed.
 fn samples(request: &KernelsRequest) -> Result<Vec<(&'static dyn Encoding, Vec<u8>)>> {
     let catalog = catalog();
     let asked = request.encodings.iter().map(|id| catalog.encoding(id)).collect::<Result<Vec<_>>>()?;
     let named = !asked.is_empty();
     let all = if named { asked } else { catalog.encodings.to_vec() };
-    // Weights as a trained matrix has them: small, without a pattern, not all alike.
-    let weights: Vec<f32> = (0..request.columns).map(|i| ((i * 7919 % 1013) as f32 / 506.0 - 1.0) * 0.05).collect();
-    let importance = vec![1.0; request.columns];
     let mut out = Vec::new();
     for encoding in all {
-        let sample = || -> Result<Vec<u8>> {
-            let bytes = encoding.row_bytes(request.columns as u64)?;
-            let mut row = vec![0; usize::try_from(bytes).map_err(|_| Error::limit("a row does not fit in memory"))?];
-            // Some do not encode without importance.
-            let plain = encoding.encode(&weights, request.columns, None, &mut row);
-            plain.or_else(|_| encoding.encode(&weights, request.columns, Some(&importance), &mut row)).map(|()| row)
-        };
-        match sample() {
+        match sample(encoding, request.columns) {
             Ok(row) => out.push((encoding, row)),
             // Integers hold no such weights: among all encodings they are left out.
             Err(error) if named => return Err(Error::new(ErrorKind::Unsupported, error.message().to_owned()).at_item(encoding.id())),

@@ -7,6 +7,8 @@ use gravure_core::values::{ComputeUnit, Deployment, Figure, MemoryFacts, NumberT
 use gravure_eval::bandwidth;
 use gravure_targets::{HostRules, host_rules};
 
+use crate::bench_kernels::decode_shares;
+use crate::catalog;
 use crate::doctor::memory_bytes;
 use crate::quantize::threads as thread_count;
 use crate::targets::{HOST, Measuring};
@@ -14,7 +16,7 @@ use crate::targets::{HOST, Measuring};
 /// The machine that this runs on.
 ///
 /// # Errors
-/// `Environment` where the system does not say how much memory there is.
+/// `Environment` where the system does not say how much memory there is; those of timing products.
 pub(crate) fn detect(measuring: Measuring, threads: usize) -> Result<Target> {
     let rules = host_rules()?;
     let threads = thread_count(threads);
@@ -44,16 +46,23 @@ pub(crate) fn detect(measuring: Measuring, threads: usize) -> Result<Target> {
     };
     let model = field(&info, "model name").unwrap_or(std::env::consts::ARCH);
     let watts = Figure { value: rules.watts_of_a_core.value * threads as f64, ..rules.watts_of_a_core.clone() };
-    let runtimes = rules.runtimes.iter().filter_map(|runtime| {
-        Some(Deployment {
+    let mut runtimes = Vec::new();
+    for runtime in &rules.runtimes {
+        let Some(by) = runtime.backends.iter().find(|by| has(&by.feature)) else { continue };
+        let decode_efficiency_of = match measuring {
+            Measuring::Measure => shares(&runtime.runtime, &rules.products_share, threads)?,
+            Measuring::Estimate => BTreeMap::new(),
+        };
+        runtimes.push(Deployment {
             runtime: runtime.runtime.clone(),
-            backend: runtime.backends.iter().find(|by| has(&by.feature))?.backend.clone(),
+            backend: by.backend.clone(),
             unit: "cpu".to_owned(),
             reason: runtime.reason.clone(),
             decode_efficiency: Some(share.clone()),
+            decode_efficiency_of,
             prefill_efficiency: None,
-        })
-    });
+        });
+    }
     Ok(Target {
         id: HOST.to_owned(),
         name: format!("this machine: {model}"),
@@ -73,8 +82,20 @@ pub(crate) fn detect(measuring: Measuring, threads: usize) -> Result<Target> {
             operations: BTreeMap::from([(NumberType::Int8, operations(rate.int8)), (NumberType::Fp32, operations(rate.fp32))]),
             watts,
         }],
-        runtimes: runtimes.collect(),
+        runtimes,
     })
+}
+
+/// Shares of the bandwidth that decoding by a runtime of this build reaches here, by encoding, as its products reach them
+/// and are part of a step; nothing of other runtimes.
+fn shares(runtime: &str, of_a_step: &Figure, threads: usize) -> Result<BTreeMap<String, Figure>> {
+    let profile = gravure_targets::runtime(runtime)?;
+    if profile.registered.is_none() {
+        return Ok(BTreeMap::new());
+    }
+    let encodings: Vec<_> = profile.encodings.iter().filter_map(|id| catalog().encoding(id).ok()).collect();
+    let figure = |share: f64| Figure::from_source(share * of_a_step.value, "measured: its product against a plain read, in turn");
+    Ok(decode_shares(&encodings, threads)?.into_iter().map(|(id, share)| (id.to_owned(), figure(share))).collect())
 }
 
 /// Features of the processor that products of matrices use.

@@ -169,7 +169,8 @@ pub fn recommend(request: &RecommendRequest) -> Result<Recommendation> {
     let usable = request.target.memory.usable_bytes.value as u64;
     let memory_limit = request.max_memory.map_or(usable, |most| most.min(usable));
     let mut notes = notes(request, &sizing, &workload, context);
-    let place = Place { request, workload: &workload, kind, context, cache_bytes, memory_limit };
+    let runtime_bytes = candidates::runtime_bytes(&sizing.neutral, &request.target)?;
+    let place = Place { request, workload: &workload, kind, context, cache_bytes, runtime_bytes: &runtime_bytes, memory_limit };
     let catalogue = Catalogue::new(&sizing, request)?;
     let (mut considered, mut choices) = (Vec::new(), Vec::new());
     for deployment in &request.target.runtimes {

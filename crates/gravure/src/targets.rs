@@ -16,7 +16,7 @@ pub enum Measuring {
     /// Bandwidth is estimated from the kind of processor.
     #[default]
     Estimate,
-    /// Bandwidth is measured, which takes about a second and 512 MiB.
+    /// Bandwidth is measured, and what products reach of it: some seconds and 512 MiB.
     Measure,
 }
 

@@ -54,6 +54,13 @@ impl Runtime for Native {
         }
     }
 
+    fn step_bytes(&self, model: &Model, rows: u64) -> Option<u64> {
+        let program = Outline::new(model).ok()?.compile(Fusion::Fused).ok()?;
+        let (kept, widest) = (program.widths().iter().sum::<usize>(), program.widest_input());
+        // A rounded input has a byte for each number, and a scale and a sum for each 32.
+        Some((kept as u64 * 4 + widest as u64 * 5 / 4).saturating_mul(rows))
+    }
+
     fn load(&self, request: &LoadRequest<'_>) -> Result<Box<dyn Loaded>> {
         let machine = Arc::new(Machine::load(request)?);
         let facts = machine.facts(request);

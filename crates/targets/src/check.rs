@@ -58,6 +58,9 @@ pub(crate) fn target(target: &Target, runtimes: &[RuntimeProfile]) -> Result<()>
                 share(figure, &format!("{key}.{what}_efficiency"))?;
             }
         }
+        for (encoding, figure) in &deployment.decode_efficiency_of {
+            share(figure, &format!("{key}.decode_efficiency_of.{encoding}"))?;
+        }
     }
     Ok(())
 }
@@ -69,6 +72,9 @@ pub(crate) fn runtime(profile: &RuntimeProfile) -> Result<()> {
         filled(text, key)?;
     }
     amount(&profile.overhead_bytes, "overhead_bytes")?;
+    if let Some(figure) = &profile.vocabulary_bytes {
+        amount(figure, "vocabulary_bytes")?;
+    }
     if profile.ladder.is_empty() && profile.precisions.is_empty() {
         return Err(Error::input("a runtime needs a ladder or precisions").at_item("ladder"));
     }

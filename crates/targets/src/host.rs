@@ -54,6 +54,8 @@ pub struct HostRules {
     pub bandwidth_at_most: Figure,
     /// Share of a measured bandwidth that decoding reaches.
     pub decode_efficiency_measured: Figure,
+    /// Share of a decoding step's time that its products take.
+    pub products_share: Figure,
     /// Share of an estimated bandwidth that decoding reaches.
     pub decode_efficiency_estimated: Figure,
     /// Cycles in a second, where the system does not tell.

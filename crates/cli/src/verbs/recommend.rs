@@ -36,7 +36,7 @@ pub(crate) struct Args {
     /// How keys and values are kept
     #[arg(long, visible_alias = "ctk", value_name = "TYPE", default_value = "f16")]
     cache_type: Cache,
-    /// Time the memory of this machine (`host`), about a second
+    /// Time the memory and the products of this machine (`host`), some seconds
     #[arg(long)]
     measure: bool,
     /// Show every precision, not only those that are recommended

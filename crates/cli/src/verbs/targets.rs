@@ -15,7 +15,7 @@ pub(crate) struct Args {
     /// Print the target's file, to begin one of your own with
     #[arg(long, requires = "target")]
     toml: bool,
-    /// Time the memory of this machine (`host`), about a second
+    /// Time the memory and the products of this machine (`host`), some seconds
     #[arg(long, requires = "target")]
     measure: bool,
 }

@@ -102,6 +102,12 @@ pub trait Runtime: Send + Sync + std::fmt::Debug {
     /// What it cannot execute of `model`; empty where it can execute it all.
     fn gaps(&self, model: &Model) -> Vec<Gap>;
 
+    /// Bytes of all intermediate values of a step of `rows` tokens, the rounded inputs of matrices among them; `None`
+    /// where it does not know before it has loaded the model.
+    fn step_bytes(&self, _model: &Model, _rows: u64) -> Option<u64> {
+        None
+    }
+
     /// Reads the weights.
     ///
     /// # Errors

@@ -120,6 +120,9 @@ pub struct Deployment {
     /// Share of the unit's bandwidth that decoding reaches; the backend's own where it is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decode_efficiency: Option<Figure>,
+    /// The same for weights in one encoding, by its id, where that was measured: some are bound by arithmetic.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub decode_efficiency_of: BTreeMap<String, Figure>,
     /// Share of the unit's arithmetic that prefill reaches; the backend's own where it is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefill_efficiency: Option<Figure>,
@@ -258,8 +261,12 @@ pub struct RuntimeProfile {
     pub precisions: Vec<Precision>,
     /// How to make its files with other tools.
     pub converter: String,
-    /// Bytes that it takes beside weights and the cache of keys and values.
+    /// Bytes that it takes beside weights and the cache of keys and values; where the runtime is one of this build's,
+    /// intermediate values and the vocabulary are not among them.
     pub overhead_bytes: Figure,
+    /// Bytes that it takes for each token of the vocabulary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vocabulary_bytes: Option<Figure>,
     /// What it does on each kind of unit.
     pub backends: Vec<Backend>,
 }

@@ -8,7 +8,7 @@ use gravure_core::{Encoding, Format, Model};
 use gravure_planner::roofline::{Use, Workload};
 
 use super::OptimizeRequest;
-use crate::recommend::candidates::{Place, Site, speed};
+use crate::recommend::candidates::{Place, Site, runtime_bytes, speed};
 use crate::recommend::{POSITIONS, RecommendRequest, cache_number};
 
 /// Encoding and bytes of each tensor, by its neutral name.
@@ -21,6 +21,8 @@ struct Deployed {
     deployment: Deployment,
     profile: &'static RuntimeProfile,
     kind: ModelKind,
+    /// Bytes that it takes beside weights and cache.
+    runtime_bytes: BTreeMap<String, u64>,
 }
 
 /// Where the artifact is to run.
@@ -92,7 +94,8 @@ impl Device {
                     cache: request.source.cache,
                     ..RecommendRequest::new(&request.source.path, target.clone())
                 };
-                Some(Deployed { question, deployment, profile, kind })
+                let runtime_bytes = runtime_bytes(neutral, target)?;
+                Some(Deployed { question, deployment, profile, kind, runtime_bytes })
             }
         };
         Ok(Self { workload, positions, cache_bytes, deployed })
@@ -106,6 +109,7 @@ impl Device {
             kind: deployed.kind,
             context: self.positions,
             cache_bytes: self.cache_bytes,
+            runtime_bytes: &deployed.runtime_bytes,
             memory_limit: u64::MAX,
         };
         let site = place.site(&deployed.deployment, deployed.profile)?;
@@ -118,7 +122,7 @@ impl Device {
     }
 
     fn runtime_bytes(&self) -> u64 {
-        self.deployed.as_ref().map_or(0, |d| d.profile.overhead_bytes.value as u64)
+        self.deployed.as_ref().map_or(0, |d| d.runtime_bytes.get(&d.profile.id).copied().unwrap_or(0))
     }
 
     /// Bytes that the target leaves to a model, where there is a target.
@@ -156,7 +160,7 @@ impl Device {
         for weight in self.workload.weights.iter().filter(|w| w.matrix && w.usage != Use::Lookup) {
             let Some((encoding, bytes)) = stored.get(&weight.name) else { continue };
             all += *bytes as f64;
-            if self.at(|site| site.slowdown(encoding.id()) > 1.0)?.unwrap_or(false) {
+            if self.at(|site| !site.is_accelerated(encoding.id()))?.unwrap_or(false) {
                 slow += *bytes as f64;
             }
         }

@@ -5,10 +5,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gravure_base::{Error, Result};
-use gravure_core::values::{Backend, ComputeUnit, Deployment, Figure, ModelKind, NumberType, Precision, RuntimeProfile};
-use gravure_core::{Encoding, Format};
+use gravure_core::values::{Backend, ComputeUnit, Deployment, Figure, ModelKind, NumberType, Precision, RuntimeProfile, Target};
+use gravure_core::{Encoding, Format, Model, Role};
 use gravure_planner::mixtures::{MIXTURES, Mixture};
-use gravure_planner::roofline::{Placement, Prediction, Use, Workload};
+use gravure_planner::roofline::{PROMPT, Placement, Prediction, Use, Workload};
 use serde::Serialize;
 
 use super::{RecommendRequest, cache_number};
@@ -70,7 +70,26 @@ pub(crate) struct Place<'a> {
     pub(crate) kind: ModelKind,
     pub(crate) context: u64,
     pub(crate) cache_bytes: u64,
+    /// Bytes that each runtime takes beside weights and cache, by its id: see [`runtime_bytes`].
+    pub(crate) runtime_bytes: &'a BTreeMap<String, u64>,
     pub(crate) memory_limit: u64,
+}
+
+/// Bytes that the runtimes of a target take beside weights and cache, by their ids. `model` is in the neutral naming.
+///
+/// # Errors
+/// `Bug` for a runtime that has no profile.
+pub(crate) fn runtime_bytes(model: &Model, target: &Target) -> Result<BTreeMap<String, u64>> {
+    let vocabulary = model.tensors.iter().filter(|t| t.id.is_some_and(|id| id.role == Role::TokenEmbedding));
+    let vocabulary = vocabulary.map(|t| t.shape.rows()).max().unwrap_or(0);
+    let of = |deployment: &Deployment| {
+        let profile = gravure_targets::runtime(&deployment.runtime)?;
+        let ours = profile.registered.as_ref().and_then(|id| catalog().runtimes.iter().find(|r| r.id() == id));
+        let step = ours.and_then(|runtime| runtime.step_bytes(model, PROMPT)).unwrap_or(0);
+        let table = profile.vocabulary_bytes.as_ref().map_or(0.0, |f| f.value) * vocabulary as f64;
+        Ok((profile.id.clone(), (profile.overhead_bytes.value + table) as u64 + step))
+    };
+    target.runtimes.iter().map(of).collect()
 }
 
 /// One runtime on one unit.
@@ -80,6 +99,7 @@ pub(crate) struct Site<'a> {
     backend: &'a Backend,
     unit: &'a ComputeUnit,
     decode: &'a Figure,
+    decode_of: &'a BTreeMap<String, Figure>,
     prefill: &'a Figure,
 }
 
@@ -96,6 +116,7 @@ impl<'a> Place<'a> {
             backend,
             unit,
             decode: deployment.decode_efficiency.as_ref().unwrap_or(&backend.decode_efficiency),
+            decode_of: &deployment.decode_efficiency_of,
             prefill: deployment.prefill_efficiency.as_ref().unwrap_or(&backend.prefill_efficiency),
         })
     }
@@ -127,10 +148,9 @@ impl Site<'_> {
     }
 
     fn predict(&self, stored: &[Stored<'_>]) -> Prediction {
-        let slowdown = |s: &Stored<'_>| if self.is_slow(s) { self.backend.fallback_slowdown.value } else { 1.0 };
         Placement {
             bytes: stored.iter().map(|s| s.bytes).collect(),
-            slowdown: stored.iter().map(slowdown).collect(),
+            slowdown: stored.iter().map(|s| self.slowdown_of(s)).collect(),
             bandwidth: self.unit.bandwidth.value * self.decode.value,
             operations: self.operations(stored) * self.prefill.value,
             layer_seconds: self.backend.layer_seconds.as_ref().map_or(0.0, |f| f.value),
@@ -138,6 +158,15 @@ impl Site<'_> {
             watts: self.unit.watts.value,
         }
         .predict(self.place.workload, self.place.context)
+    }
+
+    /// As it was measured, or by whether there are fast kernels.
+    fn slowdown_of(&self, stored: &Stored<'_>) -> f64 {
+        match stored.encoding.and_then(|id| self.decode_of.get(id)) {
+            Some(measured) => self.decode.value / measured.value,
+            None if self.is_slow(stored) => self.backend.fallback_slowdown.value,
+            None => 1.0,
+        }
     }
 
     fn is_slow(&self, stored: &Stored<'_>) -> bool {
@@ -172,7 +201,16 @@ impl Site<'_> {
 
     /// How many times longer weights in this encoding take than on a fast path.
     pub(crate) fn slowdown(&self, encoding: &str) -> f64 {
-        if self.is_slow(&Stored { bytes: 0.0, bits: 0.0, encoding: Some(encoding) }) { self.backend.fallback_slowdown.value } else { 1.0 }
+        self.slowdown_of(&Stored { bytes: 0.0, bits: 0.0, encoding: Some(encoding) })
+    }
+
+    /// Whether weights in this encoding have fast kernels.
+    pub(crate) fn is_accelerated(&self, encoding: &str) -> bool {
+        self.backend.accelerated.iter().any(|a| a == encoding)
+    }
+
+    fn runtime_bytes(&self) -> u64 {
+        self.place.runtime_bytes.get(&self.profile.id).copied().unwrap_or(0)
     }
 
     /// Bytes in a second that decoding reads.
@@ -242,7 +280,7 @@ impl Site<'_> {
             file_bytes: weight_bytes,
             weight_bytes,
             bits_per_weight: weight_bytes as f64 * 8.0 / parameters as f64,
-            memory_bytes: weight_bytes.saturating_add(self.place.cache_bytes).saturating_add(self.profile.overhead_bytes.value as u64),
+            memory_bytes: weight_bytes.saturating_add(self.place.cache_bytes).saturating_add(self.runtime_bytes()),
             accelerated_share: None,
             speedup: speed(&prediction) / base,
             prediction,

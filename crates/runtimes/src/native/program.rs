@@ -113,3 +113,26 @@ pub(crate) struct Program {
     /// Tables that tokens, positions and token types are looked up in.
     pub(crate) tables: Vec<(Index, usize)>,
 }
+
+impl Program {
+    /// The longest row that each buffer ever has, of those that hold every row of a step: behind `head_at` few run at
+    /// a time.
+    pub(crate) fn widths(&self) -> Vec<usize> {
+        let mut widths = vec![0; self.slots];
+        for node in self.nodes.iter().take(self.head_at) {
+            let maps = if let Work::Linear(maps) = &node.work { maps.as_slice() } else { &[] };
+            for place in maps.iter().map(|m| m.output).chain([node.output]) {
+                if let Some(width) = widths.get_mut(place.slot) {
+                    *width = place.width.max(*width);
+                }
+            }
+        }
+        widths
+    }
+
+    /// The longest row that a linear map ever reads.
+    pub(crate) fn widest_input(&self) -> usize {
+        let maps = self.nodes.iter().filter(|n| matches!(n.work, Work::Linear(_)));
+        maps.filter_map(|n| n.inputs.first()).map(|place| place.width).max().unwrap_or(0)
+    }
+}

@@ -41,6 +41,7 @@ fn figures<'a>(target: &'a Target, profiles: &'a [RuntimeProfile]) -> Vec<&'a Fi
     }
     for profile in profiles {
         all.push(&profile.overhead_bytes);
+        all.extend(&profile.vocabulary_bytes);
         for backend in &profile.backends {
             all.extend([&backend.decode_efficiency, &backend.prefill_efficiency, &backend.fallback_slowdown]);
             all.extend(backend.largest_bytes.iter().chain(&backend.layer_seconds));
