@@ -93,7 +93,7 @@ def first_token(command):
 
 
 def loads(arguments, model):
-    threads = ["-t", arguments.threads, "-p", "a", "-n", 1]
+    threads = ["-t", arguments.threads, "-p", "a", "-n", 1, "-c", 512]
     return {
         "gravure": first_token([arguments.gravure, "run", model, "-q", *threads]),
         "llama-cli": first_token([arguments.llama_cli, "-m", model, "--no-warmup", "-no-cnv", *threads]),
