@@ -63,7 +63,8 @@ def make_reports(gravure, work):
         "--sensitivity-chunks", 1, "--eval-chunks", 4, "--encodings", "q2_k,q4_k,q8_0,f16")
     run("compare", model, work / "q2_k.gguf", work / "optimized/model.gguf", "-o", work / "compared", "-c", 128, "--chunks", 4)
     # Its page is looked at by the tests of Rust; its document is held against the schema.
-    run("search", model, "-o", work / "searched", "--trials", 3, "--keep", "front", "-c", 128, "--calibration-chunks", 4, "--sensitivity-chunks",
+    texts = ["--calibration-data", work / "optimized/calibration.txt", "--eval-data", work / "optimized/evaluation.txt"]
+    run("search", model, "-o", work / "searched", *texts, "--trials", 3, "--keep", "front", "-c", 128, "--calibration-chunks", 4, "--sensitivity-chunks",
         1, "--trial-chunks", 1, "--eval-chunks", 4, "--encodings", "q2_k,q4_k,q8_0", "--methods", "rtn", "--objectives", "kld,size,memory")
     both = ["Size against quality", "Bits by layer", "Worst tokens"]
     return [

@@ -45,6 +45,7 @@ pub(crate) trait Work {
 }
 
 /// Work that is written once over tiles.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "no other processor has tiles"))]
 pub(crate) trait TileWork {
     /// Does it.
     fn run<X: gravure_simd::arch::Tiles>(self, tiles: &mut X);

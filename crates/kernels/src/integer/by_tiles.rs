@@ -12,6 +12,7 @@ use crate::rounded::{Order, width};
 use crate::tiles::{self, Geometry, Operands};
 
 /// The results of a product by tiles.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "no other processor has tiles"))]
 pub(super) struct ByTiles<'a, L, F: Form> {
     pub(super) product: &'a Product<'a, F>,
     pub(super) tile: Tile,
