@@ -1,8 +1,9 @@
 """Running a command and measuring it: wall time, CPU time, peak resident memory."""
 
 import os
-import sys
+import re
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -46,3 +47,17 @@ def output(command):
     if result.returncode != 0:
         sys.exit(f"{[str(c) for c in command]} failed:\n{(result.stdout + result.stderr)[-2000:]}")
     return result.stdout
+
+
+def figures(command, *patterns):
+    """The last figure of each pattern that a tool prints which now and then exits, with success, before its last lines are
+    written: more often into a pipe than into a file."""
+    for _ in range(8):
+        with tempfile.TemporaryFile() as log:
+            subprocess.run([str(c) for c in command], stdout=log, stderr=subprocess.STDOUT, check=True)
+            log.seek(0)
+            text = log.read().decode(errors="replace")
+        found = [re.findall(pattern, text) for pattern in patterns]
+        if all(found):
+            return [float(f[-1]) for f in found]
+    sys.exit(f"{command} printed no figures")

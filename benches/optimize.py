@@ -12,33 +12,17 @@ the evaluation text, in windows of 512 tokens.
 
 import argparse
 import json
-import re
-import subprocess
-import sys
-import tempfile
 import time
 from pathlib import Path
 
 from gguf import GGUFReader
 
+from measure import figures
 from measure import output as run
 
 
 def tensor_bytes(path):
     return sum(int(t.n_bytes) for t in GGUFReader(path).tensors)
-
-
-def figures(command, patterns):
-    """Figures of a tool that now and then exits, with success, before its last lines are written: into a file it succeeds."""
-    for _ in range(8):
-        with tempfile.TemporaryFile() as output:
-            subprocess.run([str(c) for c in command], stdout=output, stderr=subprocess.STDOUT, check=True)
-            output.seek(0)
-            text = output.read().decode(errors="replace")
-        found = [re.findall(pattern, text) for pattern in patterns]
-        if all(found):
-            return [float(f[-1]) for f in found]
-    sys.exit(f"{command} printed no figures")
 
 
 def main():
@@ -69,7 +53,7 @@ def main():
     def judged(model):
         command = [perplexity, "-m", model, "-c", 512, "--kl-divergence-base", logits, "--kl-divergence"]
         patterns = [r"Mean\s+KLD:\s+(-?[\d.]+)", r"Mean PPL\(Q\)\s*:\s+([\d.]+)", r"Mean PPL\(Q\)-PPL\(base\)\s*:\s+-?[\d.]+ ±\s+([\d.]+)"]
-        divergence, of_model, paired_error = figures(command, patterns)
+        divergence, of_model, paired_error = figures(command, *patterns)
         native = json.loads(
             run([arguments.gravure, "-q", "eval", model, "--reference", original, "--data", unseen, "--metrics", "ppl,kld,top1", "--json"])
         )

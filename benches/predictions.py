@@ -19,23 +19,16 @@ Bars: sizes exact, memory within 5 %, decoding within 20 %. Exit status 1 where 
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
+from measure import output
 from quantize import make_gguf
 
 BARS = {"size": 0.0, "memory": 0.05, "decode": 0.20}
 GENERATE = 32
 # Predictions for one machine within this factor of each other are those of a steady one.
 STEADY = 1.1
-
-
-def output(command):
-    result = subprocess.run([str(c) for c in command], capture_output=True, text=True)
-    if result.returncode != 0:
-        sys.exit(f"{command} failed:\n{result.stderr[-2000:]}")
-    return result.stdout
 
 
 def predicted(arguments, source):
@@ -120,7 +113,7 @@ def main():
     arguments.folder.mkdir(parents=True, exist_ok=True)
     source = arguments.model or arguments.folder / f"run-{arguments.layers}.gguf"
     if not source.exists():
-        make_gguf(source, arguments.layers, vocabulary=True)
+        make_gguf(source, arguments.layers, vocabulary="made")
     print("| model | MB predicted | MB | error | memory MB predicted | MB | error | tokens/s predicted | tokens/s | error | runs |")
     print("|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
     good = True

@@ -10,14 +10,15 @@ On the bundled model and the end of its evaluation text. Bars: perplexity within
 
 import argparse
 import json
-import re
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
 from gguf import GGUFReader
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benches"))
+from measure import figures  # noqa: E402
+from measure import output as run  # noqa: E402
 
 MODEL = Path("models/gravure-tiny")
 QUICK = ["f16", "q8_0", "q4_0", "q4_k_m", "q6_k", "q2_k", "iq4_xs", "iq2_xs"]
@@ -40,26 +41,6 @@ def check(holds, text):
     print(("ok      " if holds else "FAILED  ") + text)
     if not holds:
         failures.append(text)
-
-
-def run(command):
-    result = subprocess.run([str(c) for c in command], capture_output=True, text=True, errors="replace")
-    if result.returncode != 0:
-        sys.exit(f"{[str(c) for c in command]} failed:\n{(result.stdout + result.stderr)[-3000:]}")
-    return result.stdout + result.stderr
-
-
-def peer_figures(command, *patterns):
-    """Figures of a tool that now and then exits, with success, before its last lines are written; more often into a pipe."""
-    for _ in range(8):
-        with tempfile.TemporaryFile() as output:
-            subprocess.run([str(c) for c in command], stdout=output, stderr=subprocess.STDOUT, check=True)
-            output.seek(0)
-            text = output.read().decode(errors="replace")
-        found = [re.findall(pattern, text) for pattern in patterns]
-        if all(found):
-            return [float(f[-1]) for f in found]
-    sys.exit(f"{command} printed no figures")
 
 
 def importance(path):
@@ -105,7 +86,7 @@ def main():
     check(True, "llama-quantize accepts the importance matrix")
 
     base = work / "base.dat"
-    [reference] = peer_figures([perplexity, "-m", original, "-f", text, "-c", 512, "-t", 2, "--kl-divergence-base", base], r"Final estimate: PPL = ([0-9.]+)")
+    [reference] = figures([perplexity, "-m", original, "-f", text, "-c", 512, "-t", 2, "--kl-divergence-base", base], r"Final estimate: PPL = ([0-9.]+)")
     for kind in arguments.types.split(",") if arguments.types else FULL if arguments.full else QUICK:
         model = work / f"{kind}.gguf"
         imatrix = ["--imatrix", theirs] if kind in NEED_IMPORTANCE else []
@@ -116,7 +97,7 @@ def main():
         ours = json.loads(run([arguments.gravure, "-q", "eval", model, "--data", text, "--reference", original, "--json"]))
         command = [perplexity, "-m", model, "-f", text, "-c", 512, "-t", 2, "--kl-divergence-base", base, "--kl-divergence"]
         # A divergence of nothing can be below zero.
-        ppl, kld, top = peer_figures(command, r"Mean PPL\(Q\)\s*:\s*([0-9.]+)", r"Mean    KLD:\s*(-?[0-9.]+)", r"Same top p:\s*([0-9.]+)")
+        ppl, kld, top = figures(command, r"Mean PPL\(Q\)\s*:\s*([0-9.]+)", r"Mean    KLD:\s*(-?[0-9.]+)", r"Same top p:\s*([0-9.]+)")
         own_ppl, own_kld = ours["perplexity"]["value"], ours["kl_divergence"]["value"]
         # Figures of the peer have four or six decimals.
         check(abs(own_ppl / ppl - 1) < 1e-3, f"{kind}: perplexity {own_ppl:.4f}, {ppl:.4f} there ({100 * (own_ppl / ppl - 1):+.3f} %)")
