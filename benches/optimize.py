@@ -76,7 +76,8 @@ def main():
             command += ["--method", arguments.method]
         start = time.monotonic()
         run(command)
-        ours = judged(out / "model.gguf") | {"seconds": time.monotonic() - start}
+        report = json.loads((out / "report.json").read_text())
+        ours = judged(out / "model.gguf") | {"seconds": time.monotonic() - start, "predicted_kld": report["predicted_kl_divergence"]}
         ours["less"] = 1 - ours["kld"] / theirs["kld"]
         worse = (ours["perplexity"] - theirs["perplexity"]) / max(ours["perplexity_error"], 1e-9)
         rows.append({"mixture": mixture, "theirs": theirs, "ours": ours})
@@ -84,7 +85,8 @@ def main():
             f"{mixture:7} {theirs['bytes']} bytes, ours {ours['bytes']} ({ours['bytes'] / theirs['bytes'] - 1:+.3%});"
             f" KLD {theirs['kld']:.5f} -> {ours['kld']:.5f} ({100 * ours['less']:.1f} % less;"
             f" native {theirs['native_kld']:.5f} -> {ours['native_kld']:.5f});"
-            f" ppl {theirs['perplexity']:.3f} -> {ours['perplexity']:.3f} ({worse:+.1f} paired errors); {ours['seconds']:.0f} s",
+            f" ppl {theirs['perplexity']:.3f} -> {ours['perplexity']:.3f} ({worse:+.1f} paired errors);"
+            f" KLD predicted {ours['predicted_kld']:.5f}; {ours['seconds']:.0f} s",
             flush=True,
         )
     if arguments.json:

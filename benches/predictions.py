@@ -4,8 +4,9 @@
 Takes the model of `benches/run.py` (the shape of Llama-3.2-1B, random weights) in several types, and the bundled model. For
 each, `recommend --target host --measure` and `bench` run in turn on the same threads at the same number of positions, and the
 medians are compared. A machine that is shared with others reads its memory at another speed from one minute to the next:
-a measurement of decoding counts only where the predictions before and after it agree within 10 %. `runs` says how many did;
-where none did, decoding is not judged: run it again when the machine is quiet.
+a measurement of decoding counts only where the predictions before and after it agree within 10 %, and measurements go on
+until `--runs` count, or five times as many were made. `runs` says how many counted; where none did, decoding is not judged:
+run it again when the machine is quiet.
 
     pip install numpy gguf
     python benches/predictions.py --gravure target/release/gravure --folder /big/disk [--types q4_0,q8_0] [--context 1024]
@@ -57,7 +58,7 @@ def median(samples, key):
 def compare(arguments, name, model, predict):
     """One row: `predict` gives size, memory and speed each time that it is asked."""
     said, found, steady = [predict()], [], []
-    for _ in range(arguments.runs):
+    while len(steady) < arguments.runs and len(found) < 5 * arguments.runs:
         found.append(measured(arguments, model))
         said.append(predict())
         around = [s["decode"] for s in said[-2:]]
@@ -74,7 +75,7 @@ def compare(arguments, name, model, predict):
         a, b = pairs[key]
         good &= abs(a / b - 1) <= BARS[key]
         row += [f"{a / scale:.{digits}f}", f"{b / scale:.{digits}f}", f"{100 * (a / b - 1):+.1f} %"]
-    print("| " + " | ".join([*row, f"{len(steady)} of {arguments.runs}"]) + " |", flush=True)
+    print("| " + " | ".join([*row, f"{len(steady)} of {len(found)}"]) + " |", flush=True)
     return good
 
 

@@ -7,16 +7,14 @@ runs both programs on each file, alternately.
     pip install numpy gguf
     python benches/run.py --gravure target/release/gravure --llama-bench PATH --folder /big/disk \\
         --types q4_0,q4_k_m,q6_k,q8_0 [--threads 2] [--runs 3] [--prompt 512] [--generate 48] [--json out.json] \\
-        [--llama-cli PATH] [--openvino PYTHON] [--vocabulary GGUF]
+        [--openvino PYTHON] [--vocabulary GGUF]
 
 Figures are medians over the runs of each program's own median or mean; ratios are gravure / peer. `share` is the part of
 the memory bandwidth, as `gravure bench` measures it, that decoding reaches.
 
-`--llama-cli` (llama.cpp's llama-completion) compares loading as well: seconds from the start of the process to its end
-after one token of a prompt of one, with the file in the page cache and no warming up. The files have a tokenizer of
-128,256 tokens, as the real model has: of random merges, which are hard on llama.cpp, or with `--vocabulary` that of
-another GGUF (llama.cpp's sources have Llama 3's as models/ggml-vocab-llama-bpe.gguf). `--openvino` (a Python with openvino-genai) runs the same GGUF by OpenVINO GenAI,
-the best of `--runs`; it reads q4_0, q4_k_m and q8_0.
+The files have a tokenizer of 128,256 tokens, as the real model has: of random merges, or with `--vocabulary` that of another
+GGUF. `benches/load.py` times loading. `--openvino` (a Python with openvino-genai) runs
+the same GGUF by OpenVINO GenAI, the best of `--runs`; it reads q4_0, q4_k_m and q8_0.
 """
 
 import argparse
@@ -24,7 +22,6 @@ import json
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from quantize import make_gguf
@@ -85,21 +82,6 @@ def openvino(arguments, model):
     return json.loads(result.stdout.splitlines()[-1]) if result.returncode == 0 else None
 
 
-def first_token(command):
-    """Seconds of a process that answers a prompt of one token by one token."""
-    start = time.monotonic()
-    subprocess.run([str(c) for c in command], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return time.monotonic() - start
-
-
-def loads(arguments, model):
-    threads = ["-t", arguments.threads, "-p", "a", "-n", 1, "-c", 512]
-    return {
-        "gravure": first_token([arguments.gravure, "run", model, "-q", *threads]),
-        "llama-cli": first_token([arguments.llama_cli, "-m", model, "--no-warmup", "-no-cnv", *threads]),
-    }
-
-
 def median(samples, key):
     return statistics.median(s[key] for s in samples)
 
@@ -108,7 +90,6 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gravure", required=True)
     parser.add_argument("--llama-bench", required=True)
-    parser.add_argument("--llama-cli")
     parser.add_argument("--openvino")
     parser.add_argument("--folder", required=True, type=Path)
     parser.add_argument("--types", default="q4_0,q4_k_m,q6_k,q8_0")
@@ -130,18 +111,14 @@ def main():
         model = arguments.folder / f"{name}-{kind}.gguf"
         if not model.exists():
             subprocess.run([arguments.gravure, "-q", "quantize", source, "--type", kind, "-o", model], check=True)
-        ours_runs, peer_runs, load_runs = [], [], []
+        ours_runs, peer_runs = [], []
         for _ in range(arguments.runs):
-            if arguments.llama_cli:
-                load_runs.append(loads(arguments, model))
             peer_runs.append(peer(arguments, model))
             ours_runs.append(ours(arguments, model))
         results[kind] = {
             "gravure": {k: ours_runs[0][k] if k == "kernels" else median(ours_runs, k) for k in ours_runs[0]},
             "llama-bench": {k: median(peer_runs, k) for k in peer_runs[0]},
         }
-        if load_runs:
-            results[kind]["first token"] = {k: median(load_runs, k) for k in load_runs[0]}
         if arguments.openvino:
             results[kind]["openvino"] = openvino(arguments, model)
     print("| type | prefill t/s: llama-bench | gravure | ratio | decode t/s: llama-bench | gravure | ratio | share of bandwidth | load s | peak MiB |")
@@ -152,11 +129,6 @@ def main():
             f"| {kind} | {b['prefill']:.1f} | {a['prefill']:.1f} | {a['prefill'] / b['prefill']:.2f} | {b['decode']:.2f} | {a['decode']:.2f} "
             f"| {a['decode'] / b['decode']:.2f} | {100 * a['share']:.0f} % | {a['load']:.2f} | {a['rss'] / 2**20:.0f} |"
         )
-    if arguments.llama_cli:
-        print("\n| type | start to first token, s: llama.cpp | gravure | ratio |\n|---|---|---|---|")
-        for kind, result in results.items():
-            a, b = result["first token"]["gravure"], result["first token"]["llama-cli"]
-            print(f"| {kind} | {b:.2f} | {a:.2f} | {a / b:.2f} |")
     if arguments.openvino:
         print("\n| type | OpenVINO GenAI: prefill t/s | decode t/s |\n|---|---|---|")
         for kind, result in results.items():

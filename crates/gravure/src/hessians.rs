@@ -65,7 +65,7 @@ type Block = Arc<BTreeMap<TensorId, Arc<Hessian>>>;
 
 /// Measures second moments.
 pub(crate) struct Hessians<'a> {
-    engine: &'a Engine,
+    engine: Arc<Engine>,
     observer: &'a dyn Observer,
     text: CalibrationText,
     tokens: Vec<u32>,
@@ -85,7 +85,7 @@ impl<'a> Hessians<'a> {
     ///
     /// # Errors
     /// `Request` where the text is too short; `Unsupported` where the model has no tokenizer.
-    pub(crate) fn new(engine: &'a Engine, text: &CalibrationText, observer: &'a dyn Observer) -> Result<Self> {
+    pub(crate) fn new(engine: Arc<Engine>, text: &CalibrationText, observer: &'a dyn Observer) -> Result<Self> {
         let tokens = text_tokens(&engine.model, &text.data)?;
         let shared = engine.model.graph.as_ref().map(linear_maps).unwrap_or_default();
         let maps = in_blocks(&shared, &engine.model);
@@ -95,8 +95,8 @@ impl<'a> Hessians<'a> {
     }
 
     /// The model that is run, and the text.
-    pub(crate) fn source(&self) -> (&'a Engine, &CalibrationText) {
-        (self.engine, &self.text)
+    pub(crate) fn source(&self) -> (&Engine, &CalibrationText) {
+        (&self.engine, &self.text)
     }
 
     fn windows(&self) -> Result<Windows<'_>> {

@@ -31,8 +31,8 @@ use std::time::Instant;
 
 use gravure_base::{AtomicFile, Error, Result, ResultExt, Storage, remove_all};
 use gravure_core::{Model, Needs, Plan, TensorId, WriteRequest};
-use gravure_eval::Windows;
 use gravure_eval::calibration::{InputSums, Watched};
+use gravure_eval::{Windows, memory};
 
 use crate::calibrate::{CalibrateRequest, InputsByWeight, Seen, calibrate_loaded};
 use crate::certificate::{self, Certificate};
@@ -58,10 +58,6 @@ use stand_in::stand_in;
 pub use verdict::{Bound, Force, Unit, Verdict, failure};
 pub(crate) use work::{Timed, Work};
 
-/// Windows of the calibration text where the request does not say.
-const WINDOWS: usize = 128;
-/// The same for large models, whose every token costs seconds.
-const WINDOWS_OF_LARGE: usize = 32;
 /// Plans that are tried at most until a promise about quality holds.
 const ATTEMPTS: usize = 4;
 /// Disagreement over the most likely token for each square root of a nat of divergence: 0.5 to 0.6 on
@@ -91,10 +87,14 @@ impl Clock {
     /// Ends a stage; one that comes again goes on.
     pub(crate) fn stage(&mut self, name: &'static str) {
         let seconds = self.last.elapsed().as_secs_f64();
+        let peak_resident_bytes = memory::peak_resident_bytes();
         self.last = Instant::now();
         match self.stages.iter_mut().find(|s| s.name == name) {
-            Some(stage) => stage.seconds += seconds,
-            None => self.stages.push(Stage { name, seconds }),
+            Some(stage) => {
+                stage.seconds += seconds;
+                stage.peak_resident_bytes = peak_resident_bytes;
+            }
+            None => self.stages.push(Stage { name, seconds, peak_resident_bytes }),
         }
     }
 }
@@ -119,8 +119,7 @@ fn run(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Optimized> 
     opened.notes.iter().for_each(|note| observer.note(&format!("{}: {}", note.subject, note.text)));
     let neutral = translate::to_neutral(&opened, catalog(), gravure_formats::neutral_name)?;
     let large = sensitivity::is_large(&neutral);
-    let usual = if large { WINDOWS_OF_LARGE } else { WINDOWS };
-    let request = &OptimizeRequest { calibration_windows: request.calibration_windows.or(Some(usual)), ..request.clone() };
+    let request = &request.with_windows(large);
     let (format, smallest) = format::choose(request, &neutral)?;
     let output = request.output.join(space::artifact(format));
     let base = format::converted(&neutral, format)?;
@@ -149,13 +148,13 @@ fn run(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Optimized> 
     let options = LoadOptions { positions: request.context, ..source.clone() };
     // A large model is measured through a copy, and itself loaded when the artifact is held against it.
     let copy = if large { stand_in(&neutral)? } else { neutral.clone() };
-    let measured_on = prepare(if large { copy.clone() } else { opened.clone() }, &options)?;
+    let measured_on = Arc::new(prepare(if large { copy.clone() } else { opened.clone() }, &options)?);
     clock.stage("load");
     let seen = importance(request, &measured_on, &neutral, &work, observer)?;
     clock.stage("calibrate");
     let measured = OptimizeRequest { candidates: candidates.iter().map(|e| e.id().to_owned()).collect(), ..request.clone() };
     let hessians = match space.method.needs() {
-        Needs::Hessian => Some(Hessians::new(&measured_on, &request.calibration_text(), observer)?),
+        Needs::Hessian => Some(Hessians::new(Arc::clone(&measured_on), &request.calibration_text(), observer)?),
         Needs::Nothing => None,
     };
     let rounding = Rounding { inputs: &seen.inputs, hessians: hessians.as_ref(), method: space.method };
@@ -167,30 +166,32 @@ fn run(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Optimized> 
     // Without its certificate the artifact is not finished, and has not its name.
     let unsigned = work.folder().join(space::artifact(format));
     let mut aim = Aim::new(&request.budget);
-    let mut loaded = None;
-    let (found, engine, evaluation) = loop {
+    // A copy has served, but for second moments, which are measured when they are asked for.
+    let mut original = (!large).then_some(measured_on);
+    let (found, engine, evaluation, original) = loop {
         let found = search.plan(aim.loss)?;
         write(&plan_path, Arc::clone(&request.storage), plan_text(&found.plan)?.as_bytes())?;
         quantize_with(&space.quantize(&found.plan, unsigned.clone(), Arc::clone(&matrix)), hessians.as_ref(), observer)?;
         clock.stage("quantize");
         let engine = load(&LoadOptions { positions: request.context, format: None, path: unsigned.clone(), ..source.clone() }, observer)?;
-        if large && loaded.is_none() {
-            loaded = Some(prepare(opened.clone(), &options)?);
-        }
-        let evaluation = evaluate(request, &engine, loaded.as_ref().unwrap_or(&measured_on), observer)?;
+        let held_against = match original.take() {
+            Some(engine) => engine,
+            None => Arc::new(prepare(opened.clone(), &options)?),
+        };
+        let evaluation = evaluate(request, &engine, &held_against, observer)?;
         clock.stage("evaluate");
         if !aim.goes_on(&evaluation) {
-            break (found, engine, evaluation);
+            break (found, engine, evaluation, held_against);
         }
+        original = Some(held_against);
     };
-    let original = loaded.as_ref().unwrap_or(&measured_on);
     let predicted = device.predict(&space.stored(&found.plan)?)?;
     let (mut baseline, mut at_work, mut drift) = (None, None, Vec::new());
     if request.gates != Gates::Off {
-        baseline = Some(gates::at_work(original, device.positions, observer)?);
+        baseline = Some(gates::at_work(&original, device.positions, observer)?);
         at_work = Some(gates::at_work(&engine, device.positions, observer)?);
         clock.stage("time");
-        drift = drift::measure(&space, original, &engine, work.folder(), observer)?;
+        drift = drift::measure(&space, &original, &engine, work.folder(), observer)?;
         clock.stage("drift");
     }
     let certificate = certify(request, &seen.report, &engine, &evaluation, &facts, source_sha256, observer)?;

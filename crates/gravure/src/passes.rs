@@ -33,7 +33,7 @@ pub(crate) fn apply(
             Needs::Hessian => {
                 let text = text.ok_or_else(text_missing)?;
                 let engine = prepare(model.clone(), &LoadOptions { positions: text.context, ..options.clone() })?;
-                run(pass, &model, encodings, Some(&Hessians::new(&engine, text, observer)?))
+                run(pass, &model, encodings, Some(&Hessians::new(Arc::new(engine), text, observer)?))
             }
         };
         let changed = changed.in_file(&place)?;

@@ -210,7 +210,7 @@ pub fn quantize(request: &QuantizeRequest, observer: &dyn Observer) -> Result<Ou
     };
     let options = request.source_options(text.context);
     let engine = if passed { prepare(prepared.model.clone(), &options)? } else { load(&options, &crate::Quiet)? };
-    let hessians = Hessians::new(&engine, text, observer)?;
+    let hessians = Hessians::new(Arc::new(engine), text, observer)?;
     if passed {
         prepared.weigh_by(&hessians)?;
     }

@@ -366,14 +366,8 @@ impl Recipe {
         };
         let target = self.target.as_deref().map(|t| find_target(t, Measuring::Measure, threads)).transpose()?;
         let mut built_in = Vec::new();
-        let mut text = |named: &Option<PathBuf>, kind: BuiltInText| {
-            named.clone().unwrap_or_else(|| {
-                built_in.push(kind);
-                output.join(kind.file_name())
-            })
-        };
-        let calibration = text(&self.data.calibration, BuiltInText::Calibration);
-        let evaluation = text(&self.data.evaluation, BuiltInText::Evaluation);
+        let calibration = BuiltInText::Calibration.instead_of(self.data.calibration.as_deref(), output, &mut built_in);
+        let evaluation = BuiltInText::Evaluation.instead_of(self.data.evaluation.as_deref(), output, &mut built_in);
         let mut request = OptimizeRequest::new(source, output, calibration, evaluation);
         request.built_in = built_in;
         request.budget = budget;

@@ -77,6 +77,7 @@ fn plan(request: &SearchRequest, prospect: &Prospect) -> Result<SearchPlan> {
 /// Those of [`search`]; what is wrong with a trial itself is its outcome.
 pub fn measure_trials(request: &SearchRequest, trials: &[Trial], observer: &dyn Observer) -> Result<Vec<(Outcome, Option<Figures>)>> {
     request.check()?;
+    request.write_texts()?;
     let prospect = Prospect::new(request.ground(), observer)?;
     let methods = settings::methods(request)?;
     prospect.survey(&methods, &mut Clock::new(), observer, |ground, _| {
@@ -114,6 +115,7 @@ pub fn search(request: &SearchRequest, observer: &dyn Observer) -> Result<Search
 
 fn run(request: &SearchRequest, timed: &Timed<'_>, user: &dyn Observer) -> Result<Searched> {
     let mut clock = Clock::new();
+    request.write_texts()?;
     let prospect = Prospect::new(request.ground(), timed)?;
     let plan = plan(request, &prospect)?;
     let mut study = Study::new(plan.sampler, plan.space.clone(), plan.settings.clone())?;
@@ -246,7 +248,7 @@ mod tests {
             objectives: vec![Objective::Kld, Objective::Size],
             context: 32,
             calibration_windows: Some(2),
-            sensitivity_windows: 1,
+            sensitivity_windows: Some(1),
             trial_windows: 2,
             evaluation_windows: Some(3),
             candidates: vec!["q4_0".into(), "q8_0".into()],

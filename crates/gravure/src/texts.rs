@@ -24,6 +24,17 @@ impl BuiltInText {
         }
     }
 
+    /// The named text, or the path in `output` that this one will have, noted in `built_in`.
+    pub fn instead_of(self, named: Option<&Path>, output: &Path, built_in: &mut Vec<Self>) -> PathBuf {
+        named.map_or_else(
+            || {
+                built_in.push(self);
+                output.join(self.file_name())
+            },
+            Path::to_path_buf,
+        )
+    }
+
     /// Name of its file.
     pub fn file_name(self) -> &'static str {
         match self {

@@ -41,7 +41,7 @@ impl Lab {
             context: 32,
             positions: Some(64),
             calibration_windows: Some(4),
-            sensitivity_windows: 1,
+            sensitivity_windows: Some(1),
             trial_windows: 3,
             evaluation_windows: Some(6),
             candidates: ["q2_k", "q4_0", "q5_k", "q8_0"].map(str::to_owned).to_vec(),

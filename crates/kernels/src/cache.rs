@@ -1,7 +1,7 @@
 //! Keys and values of earlier positions, in pages.
 //!
-//! A page holds [`PAGE`] positions of every layer; who owns which page is the caller's business. In
-//! each layer a page has, for each key-value head, one tile of keys and one of values:
+//! A page holds [`PAGE`] positions of every layer; who owns which page is the caller's business. A page has,
+//! layer by layer, for each key-value head, a tile of keys, and then for each a tile of values:
 //!
 //! ```text
 //! keys   [key length][PAGE]      a position is a column: scores of many positions are lanes
@@ -13,6 +13,8 @@ use gravure_base::{Error, Result};
 use gravure_core::contracts::CacheType;
 use half::f16;
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
+
+use crate::zeros::Zeros;
 
 /// Positions of a page.
 pub const PAGE: usize = 64;
@@ -40,62 +42,46 @@ impl CacheShape {
     }
 }
 
-#[derive(Debug)]
-enum Store {
-    F32(Vec<f32>),
-    F16(Vec<u16>),
-    Q8 { codes: Vec<i8>, scales: Vec<u16> },
-}
-
-#[derive(Debug)]
+/// Where a layer's tiles begin within a page, in elements and in scales.
+#[derive(Debug, Clone, Copy)]
 struct Layer {
     shape: CacheShape,
-    keys: Store,
-    values: Store,
+    keys: Place,
+    values: Place,
 }
 
-/// The pages.
+/// The first tile of keys or of values.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    elements: usize,
+    scales: usize,
+}
+
+impl Place {
+    /// The same of a page, given the length of one.
+    fn on(self, page: usize, length: Self) -> Self {
+        Self { elements: page * length.elements + self.elements, scales: page * length.scales + self.scales }
+    }
+}
+
+/// The elements of all pages.
+#[derive(Debug)]
+enum Store {
+    F32(Zeros<f32>),
+    F16(Zeros<u16>),
+    Q8 { codes: Zeros<i8>, scales: Zeros<u16> },
+}
+
+/// The pages. All layers of a page lie together, so that of positions that were never used no memory is taken.
 #[derive(Debug)]
 pub struct Cache {
     kind: CacheType,
     layers: Vec<Layer>,
+    store: Store,
+    /// Elements and scales of a page.
+    page: Place,
     pages: usize,
     scratch: Vec<u16>,
-}
-
-/// Zeros, or an error where memory does not suffice. The system hands out zeroed memory when it is
-/// first touched: pages that are never used take none.
-fn zeros<T: Copy + Default>(count: Option<usize>) -> Result<Vec<T>> {
-    let too_large = || Error::limit("the cache of keys and values does not fit in memory").help("ask for fewer positions");
-    let count = count.ok_or_else(too_large)?;
-    Vec::<T>::new().try_reserve_exact(count).map_err(|_| too_large())?;
-    Ok(vec![T::default(); count])
-}
-
-impl Store {
-    /// `tiles` tiles of `elements`, whose rows or columns have `blocks` scales for each position.
-    fn new(kind: CacheType, tiles: Option<usize>, elements: usize, blocks: usize) -> Result<Self> {
-        let total = tiles.and_then(|t| t.checked_mul(elements));
-        Ok(match kind {
-            CacheType::F32 => Self::F32(zeros(total)?),
-            CacheType::F16 => Self::F16(zeros(total)?),
-            CacheType::Q8 => Self::Q8 { codes: zeros(total)?, scales: zeros(tiles.and_then(|t| t.checked_mul(blocks * PAGE)))? },
-        })
-    }
-
-    fn copy(&mut self, from: usize, to: usize, elements: usize, blocks: usize) {
-        let range = |size: usize| (from * size..(from + 1) * size, to * size);
-        let (source, target) = range(elements);
-        match self {
-            Self::F32(values) => values.copy_within(source, target),
-            Self::F16(values) => values.copy_within(source, target),
-            Self::Q8 { codes, scales } => {
-                codes.copy_within(source, target);
-                let (source, target) = range(blocks * PAGE);
-                scales.copy_within(source, target);
-            }
-        }
-    }
 }
 
 /// The scale of a block of elements, as it is stored, and its inverse.
@@ -116,16 +102,29 @@ impl Cache {
     /// # Errors
     /// `Limit` where memory does not suffice.
     pub fn new(kind: CacheType, shapes: &[CacheShape], pages: usize) -> Result<Self> {
-        let layers = shapes
-            .iter()
-            .map(|&shape| {
-                let tiles = pages.checked_mul(shape.kv_heads);
-                let keys = Store::new(kind, tiles, shape.key_length * PAGE, shape.key_length.div_ceil(BLOCK))?;
-                let values = Store::new(kind, tiles, shape.padded() * PAGE, shape.value_length.div_ceil(BLOCK))?;
-                Ok(Layer { shape, keys, values })
-            })
-            .collect::<Result<_>>()?;
-        Ok(Self { kind, layers, pages, scratch: Vec::new() })
+        let too_large = || Error::limit("the cache of keys and values does not fit in memory").help("ask for fewer positions");
+        let mut page = Place { elements: 0, scales: 0 };
+        let mut put = |tiles: usize, elements: usize, blocks: usize| {
+            let start = page;
+            let after =
+                |from: usize, each: usize| tiles.checked_mul(each).and_then(|n| n.checked_mul(PAGE)).and_then(|n| n.checked_add(from));
+            page = Place { elements: after(page.elements, elements)?, scales: after(page.scales, blocks)? };
+            Some(start)
+        };
+        let mut layers = Vec::with_capacity(shapes.len());
+        for &shape in shapes {
+            let keys = put(shape.kv_heads, shape.key_length, shape.key_length.div_ceil(BLOCK)).ok_or_else(too_large)?;
+            let values = put(shape.kv_heads, shape.padded(), shape.value_length.div_ceil(BLOCK)).ok_or_else(too_large)?;
+            layers.push(Layer { shape, keys, values });
+        }
+        let elements = pages.checked_mul(page.elements).ok_or_else(too_large)?;
+        let store = match kind {
+            CacheType::F32 => Zeros::new(elements).map(Store::F32),
+            CacheType::F16 => Zeros::new(elements).map(Store::F16),
+            CacheType::Q8 => Zeros::new(elements)
+                .and_then(|codes| Ok(Store::Q8 { codes, scales: Zeros::new(pages.checked_mul(page.scales).ok_or_else(too_large)?)? })),
+        };
+        Ok(Self { kind, layers, store: store.map_err(|_| too_large())?, page, pages, scratch: Vec::new() })
     }
 
     /// Number of pages.
@@ -167,12 +166,15 @@ impl Cache {
     /// # Panics
     /// Where there are no such pages.
     pub fn copy_page(&mut self, from: usize, to: usize) {
-        for layer in &mut self.layers {
-            let shape = layer.shape;
-            for head in 0..shape.kv_heads {
-                let tile = |page: usize| page * shape.kv_heads + head;
-                layer.keys.copy(tile(from), tile(to), shape.key_length * PAGE, shape.key_length.div_ceil(BLOCK));
-                layer.values.copy(tile(from), tile(to), shape.padded() * PAGE, shape.value_length.div_ceil(BLOCK));
+        let range = |size: usize| (from * size..(from + 1) * size, to * size);
+        let (source, target) = range(self.page.elements);
+        match &mut self.store {
+            Store::F32(values) => values.copy_within(source, target),
+            Store::F16(values) => values.copy_within(source, target),
+            Store::Q8 { codes, scales } => {
+                codes.copy_within(source, target);
+                let (source, target) = range(self.page.scales);
+                scales.copy_within(source, target);
             }
         }
     }
@@ -184,31 +186,30 @@ impl Cache {
     /// Where there is no such slot, or the lengths are not those of the layer's shape.
     pub fn write(&mut self, layer: usize, page: usize, slot: usize, key: &[f32], value: &[f32]) {
         assert!(page < self.pages && slot < PAGE, "a slot outside the cache");
-        let layer = &mut self.layers[layer];
-        let shape = layer.shape;
+        let Layer { shape, keys, values } = self.layers[layer];
         let (length, value_length, padded) = (shape.key_length, shape.value_length, shape.padded());
         assert!(key.len() == shape.kv_heads * length && value.len() == shape.kv_heads * value_length, "rows that the cache does not hold");
-        let first = page * shape.kv_heads;
-        match &mut layer.keys {
-            Store::F32(keys) => {
+        let (keys, values) = (keys.on(page, self.page), values.on(page, self.page));
+        match &mut self.store {
+            Store::F32(store) => {
                 for (head, key) in key.chunks_exact(length).enumerate() {
-                    let tile = &mut keys[(first + head) * length * PAGE..][..length * PAGE];
+                    let tile = &mut store[keys.elements + head * length * PAGE..][..length * PAGE];
                     tile.iter_mut().skip(slot).step_by(PAGE).zip(key).for_each(|(to, from)| *to = *from);
                 }
             }
-            Store::F16(keys) => {
+            Store::F16(store) => {
                 self.scratch.resize(key.len(), 0);
                 self.scratch.reinterpret_cast_mut::<f16>().convert_from_f32_slice(key);
                 for (head, key) in self.scratch.chunks_exact(length).enumerate() {
-                    let tile = &mut keys[(first + head) * length * PAGE..][..length * PAGE];
+                    let tile = &mut store[keys.elements + head * length * PAGE..][..length * PAGE];
                     tile.iter_mut().skip(slot).step_by(PAGE).zip(key).for_each(|(to, from)| *to = *from);
                 }
             }
             Store::Q8 { codes, scales } => {
                 let blocks = length.div_ceil(BLOCK);
                 for (head, key) in key.chunks_exact(length).enumerate() {
-                    let tile = &mut codes[(first + head) * length * PAGE..][..length * PAGE];
-                    let scales = &mut scales[(first + head) * blocks * PAGE..][..blocks * PAGE];
+                    let tile = &mut codes[keys.elements + head * length * PAGE..][..length * PAGE];
+                    let scales = &mut scales[keys.scales + head * blocks * PAGE..][..blocks * PAGE];
                     for (b, block) in key.chunks(BLOCK).enumerate() {
                         let (scale, inverse) = scale_of(block);
                         scales[b * PAGE + slot] = scale.to_bits();
@@ -220,17 +221,17 @@ impl Cache {
             }
         }
         for (head, value) in value.chunks_exact(value_length).enumerate() {
-            let at = ((first + head) * PAGE + slot) * padded;
-            match &mut layer.values {
-                Store::F32(values) => values[at..at + value_length].copy_from_slice(value),
-                Store::F16(values) => {
-                    values[at..at + value_length].reinterpret_cast_mut::<f16>().convert_from_f32_slice(value);
+            let at = values.elements + (head * PAGE + slot) * padded;
+            match &mut self.store {
+                Store::F32(store) => store[at..at + value_length].copy_from_slice(value),
+                Store::F16(store) => {
+                    store[at..at + value_length].reinterpret_cast_mut::<f16>().convert_from_f32_slice(value);
                 }
                 Store::Q8 { codes, scales } => {
                     let blocks = value_length.div_ceil(BLOCK);
                     for (b, block) in value.chunks(BLOCK).enumerate() {
                         let (scale, inverse) = scale_of(block);
-                        scales[((first + head) * PAGE + slot) * blocks + b] = scale.to_bits();
+                        scales[values.scales + (head * PAGE + slot) * blocks + b] = scale.to_bits();
                         for (i, v) in block.iter().enumerate() {
                             codes[at + b * BLOCK + i] = code(*v, inverse);
                         }
@@ -242,20 +243,21 @@ impl Cache {
 
     /// A tile of keys as `f32`, `[key length][PAGE]`; `room` is as long.
     pub(crate) fn keys<'a>(&'a self, layer: usize, page: usize, head: usize, room: &'a mut [f32]) -> &'a [f32] {
-        let Layer { shape, keys, .. } = &self.layers[layer];
-        let (tile, length) = (page * shape.kv_heads + head, shape.key_length);
-        let range = tile * length * PAGE..(tile + 1) * length * PAGE;
-        match keys {
-            Store::F32(keys) => &keys[range],
-            Store::F16(keys) => {
-                keys[range].reinterpret_cast::<f16>().convert_to_f32_slice(room);
+        let Layer { shape, keys, .. } = self.layers[layer];
+        let (keys, length) = (keys.on(page, self.page), shape.key_length);
+        let start = keys.elements + head * length * PAGE;
+        let range = start..start + length * PAGE;
+        match &self.store {
+            Store::F32(store) => &store[range],
+            Store::F16(store) => {
+                store[range].reinterpret_cast::<f16>().convert_to_f32_slice(room);
                 room
             }
             Store::Q8 { codes, scales } => {
                 let blocks = length.div_ceil(BLOCK);
                 let mut factors = [0.0_f32; PAGE];
                 let codes = codes[range].chunks(BLOCK * PAGE);
-                let scales = scales[tile * blocks * PAGE..(tile + 1) * blocks * PAGE].chunks_exact(PAGE);
+                let scales = scales[keys.scales + head * blocks * PAGE..][..blocks * PAGE].chunks_exact(PAGE);
                 for ((codes, scales), room) in codes.zip(scales).zip(room.chunks_mut(BLOCK * PAGE)) {
                     scales.reinterpret_cast::<f16>().convert_to_f32_slice(&mut factors);
                     for (codes, room) in codes.chunks_exact(PAGE).zip(room.chunks_exact_mut(PAGE)) {
@@ -269,19 +271,20 @@ impl Cache {
 
     /// The first `count` rows of a tile of values as `f32`, `[count][padded]`; `room` holds a tile.
     pub(crate) fn values<'a>(&'a self, layer: usize, page: usize, head: usize, count: usize, room: &'a mut [f32]) -> &'a [f32] {
-        let Layer { shape, values, .. } = &self.layers[layer];
-        let (tile, padded) = (page * shape.kv_heads + head, shape.padded());
-        let range = tile * padded * PAGE..tile * padded * PAGE + count * padded;
+        let Layer { shape, values, .. } = self.layers[layer];
+        let (values, padded) = (values.on(page, self.page), shape.padded());
+        let start = values.elements + head * padded * PAGE;
+        let range = start..start + count * padded;
         let room = &mut room[..count * padded];
-        match values {
-            Store::F32(values) => &values[range],
-            Store::F16(values) => {
-                values[range].reinterpret_cast::<f16>().convert_to_f32_slice(room);
+        match &self.store {
+            Store::F32(store) => &store[range],
+            Store::F16(store) => {
+                store[range].reinterpret_cast::<f16>().convert_to_f32_slice(room);
                 room
             }
             Store::Q8 { codes, scales } => {
                 let blocks = shape.value_length.div_ceil(BLOCK);
-                let scales = scales[tile * blocks * PAGE..][..count * blocks].chunks_exact(blocks);
+                let scales = scales[values.scales + head * blocks * PAGE..][..count * blocks].chunks_exact(blocks);
                 for ((codes, scales), room) in codes[range].chunks_exact(padded).zip(scales).zip(room.chunks_exact_mut(padded)) {
                     for ((codes, scale), room) in codes.chunks(BLOCK).zip(scales).zip(room.chunks_mut(BLOCK)) {
                         let factor = f16::from_bits(*scale).to_f32();
@@ -298,10 +301,11 @@ impl Cache {
     /// # Panics
     /// Where there is no such page.
     pub fn export(&self, layer: usize, page: usize, count: usize, out: &mut Vec<u8>) {
-        let Layer { shape, keys, values } = &self.layers[layer];
-        for tile in page * shape.kv_heads..(page + 1) * shape.kv_heads {
-            for (store, part) in [(keys, shape.key_part(tile, count)), (values, shape.value_part(tile, count))] {
-                match store {
+        let Layer { shape, keys, values } = self.layers[layer];
+        let (keys, values) = (keys.on(page, self.page), values.on(page, self.page));
+        for head in 0..shape.kv_heads {
+            for part in [shape.key_part(keys, head, count), shape.value_part(values, head, count)] {
+                match &self.store {
                     Store::F32(v) => part.elements().for_each(|i| out.extend_from_slice(&v[i].to_le_bytes())),
                     Store::F16(v) => part.elements().for_each(|i| out.extend_from_slice(&v[i].to_le_bytes())),
                     Store::Q8 { codes, scales } => {
@@ -330,10 +334,11 @@ impl Cache {
     /// # Errors
     /// `Input` where the bytes are too few, or a value is no number.
     pub fn import(&mut self, layer: usize, page: usize, count: usize, mut bytes: &[u8]) -> Result<()> {
-        let Layer { shape, keys, values } = &mut self.layers[layer];
-        for tile in page * shape.kv_heads..(page + 1) * shape.kv_heads {
-            for (store, part) in [(&mut *keys, shape.key_part(tile, count)), (&mut *values, shape.value_part(tile, count))] {
-                match store {
+        let Layer { shape, keys, values } = self.layers[layer];
+        let (keys, values) = (keys.on(page, self.page), values.on(page, self.page));
+        for head in 0..shape.kv_heads {
+            for part in [shape.key_part(keys, head, count), shape.value_part(values, head, count)] {
+                match &mut self.store {
                     Store::F32(v) => {
                         for i in part.elements() {
                             v[i] = finite(f32::from_le_bytes(take(&mut bytes)?), f32::is_finite)?;
@@ -394,15 +399,15 @@ impl Part {
 }
 
 impl CacheShape {
-    fn key_part(&self, tile: usize, count: usize) -> Part {
+    fn key_part(&self, keys: Place, head: usize, count: usize) -> Part {
         let (length, blocks) = (self.key_length, self.key_length.div_ceil(BLOCK));
-        let (start, scale_start) = (tile * length * PAGE, tile * blocks * PAGE);
+        let (start, scale_start) = (keys.elements + head * length * PAGE, keys.scales + head * blocks * PAGE);
         Part { start, scale_start, count, length, steps: (1, PAGE), scale_steps: (1, PAGE) }
     }
 
-    fn value_part(&self, tile: usize, count: usize) -> Part {
+    fn value_part(&self, values: Place, head: usize, count: usize) -> Part {
         let (length, blocks) = (self.value_length, self.value_length.div_ceil(BLOCK));
-        let (start, scale_start) = (tile * self.padded() * PAGE, tile * blocks * PAGE);
+        let (start, scale_start) = (values.elements + head * self.padded() * PAGE, values.scales + head * blocks * PAGE);
         Part { start, scale_start, count, length, steps: (self.padded(), 1), scale_steps: (blocks, 1) }
     }
 }

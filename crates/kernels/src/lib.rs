@@ -31,6 +31,7 @@ mod scores;
 mod shared;
 #[cfg_attr(not(any(target_arch = "x86_64", test)), allow(dead_code, reason = "no other processor has tiles"))]
 mod tiles;
+mod zeros;
 
 pub use attention::{AttentionRows, AttentionShape, attention};
 pub use cache::{Cache, CacheShape, PAGE};

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use gravure::{Keep, Measuring, Objective, Result, SearchPlan, SearchRequest, Searched, Stopped, find_target, plan_search, search};
+use gravure::{
+    BuiltInText, Keep, Measuring, Objective, Result, SearchPlan, SearchRequest, Searched, Stopped, find_target, plan_search, search,
+};
 
 use crate::arguments;
 use crate::engine::EngineArgs;
@@ -18,12 +20,12 @@ pub(crate) struct Args {
     /// Folder for the front, the report and what every trial gave
     #[arg(long, short, value_name = "FOLDER")]
     output: PathBuf,
-    /// Text that importance and sensitivity are measured on
+    /// Text that importance and sensitivity are measured on [default: a small built-in one]
     #[arg(long, value_name = "FILE")]
-    calibration_data: PathBuf,
-    /// Another text, that trials and the front are measured on
+    calibration_data: Option<PathBuf>,
+    /// Another text, that trials and the front are measured on [default: a small built-in one]
     #[arg(long, value_name = "FILE")]
-    eval_data: PathBuf,
+    eval_data: Option<PathBuf>,
     /// Who chooses the trials: nsga2, tpe, halving, random or grid
     #[arg(long, value_name = "SAMPLER", default_value = "nsga2")]
     sampler: String,
@@ -63,12 +65,13 @@ pub(crate) struct Args {
     /// Tokens in a window of the texts
     #[arg(long, short = 'c', value_name = "N", default_value_t = 512)]
     ctx_size: usize,
-    /// Windows of the calibration text that importance is measured on, at most
-    #[arg(long, value_name = "N", default_value_t = 128)]
-    calibration_chunks: usize,
-    /// Windows of it that each tensor's sensitivity is measured on, at most
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    sensitivity_chunks: usize,
+    /// Windows of the calibration text that importance is measured on, at most [default: 128, and 32 for models of
+    /// more than 100 million weights]
+    #[arg(long, value_name = "N")]
+    calibration_chunks: Option<usize>,
+    /// Windows of it that each tensor's sensitivity is measured on, at most [default: 4, and 2 for these]
+    #[arg(long, value_name = "N")]
+    sensitivity_chunks: Option<usize>,
     /// Windows of the evaluation text that a full trial is measured on
     #[arg(long, value_name = "N", default_value_t = 8)]
     trial_chunks: usize,
@@ -93,7 +96,14 @@ enum Kept {
 
 pub(crate) fn run(args: &Args, printer: &Printer) -> Result<ExitCode> {
     let target = args.target.as_deref().map(|t| find_target(t, Measuring::Measure, printer.threads)).transpose()?;
+    let mut built_in = Vec::new();
+    let calibration = BuiltInText::Calibration.instead_of(args.calibration_data.as_deref(), &args.output, &mut built_in);
+    let evaluation = BuiltInText::Evaluation.instead_of(args.eval_data.as_deref(), &args.output, &mut built_in);
+    if !built_in.is_empty() {
+        printer.note("small built-in texts of old English prose stand in; --calibration-data and --eval-data name your own");
+    }
     let request = SearchRequest {
+        built_in,
         sampler: args.sampler.to_ascii_lowercase(),
         trials: args.trials,
         seed: args.seed,
@@ -102,7 +112,7 @@ pub(crate) fn run(args: &Args, printer: &Printer) -> Result<ExitCode> {
         target,
         positions: args.ctx,
         context: args.ctx_size,
-        calibration_windows: Some(args.calibration_chunks),
+        calibration_windows: args.calibration_chunks,
         sensitivity_windows: args.sensitivity_chunks,
         trial_windows: args.trial_chunks,
         evaluation_windows: args.eval_chunks,
@@ -112,7 +122,7 @@ pub(crate) fn run(args: &Args, printer: &Printer) -> Result<ExitCode> {
         keep: if args.keep == Kept::Front { Keep::Front } else { Keep::Nothing },
         time_limit: args.time_limit.as_deref().map(arguments::duration).transpose()?,
         command: std::env::args().enumerate().map(|(i, a)| if i == 0 { "gravure".to_owned() } else { a }).collect(),
-        ..SearchRequest::new(args.engine.options(&args.model, printer), &args.output, &args.calibration_data, &args.eval_data)
+        ..SearchRequest::new(args.engine.options(&args.model, printer), &args.output, calibration, evaluation)
     };
     let progress = Progress::new(printer);
     if args.dry_run {

@@ -18,6 +18,7 @@ use super::outcome::{self, OriginalFacts};
 use super::search::Search;
 use super::sensitivity::{self, Rounding};
 use super::space::{self, Space};
+use super::stand_in::stand_in;
 use super::work::{self, Work};
 use super::{Budget, Clock, OptimizeRequest, certify, format, importance, inputs_of};
 use crate::calibrate::Seen;
@@ -80,11 +81,13 @@ impl Prospect {
             open(&OpenRequest { path: &source.path, format: source.format.as_deref(), lenient: source.lenient, limits: source.limits })?;
         opened.notes.iter().for_each(|note| observer.note(&format!("{}: {}", note.subject, note.text)));
         let neutral = translate::to_neutral(&opened, catalog(), gravure_formats::neutral_name)?;
+        let request = request.with_windows(sensitivity::is_large(&neutral));
         let base = format::converted(&neutral, format)?;
         let device = Device::new(&request, &neutral, format)?;
         let candidates = space::candidates(&request, format, &device)?;
         let texts = [(&request.calibration_data, request.calibration_windows), (&request.evaluation_data, request.evaluation_windows)];
-        for (path, windows) in texts {
+        // One that comes with the program is not there before the first run.
+        for (path, windows) in texts.into_iter().filter(|(path, _)| request.built_in.is_empty() || path.exists()) {
             Windows::new(&text_tokens(&opened, path)?, request.context, None, windows).in_file(path)?;
         }
         Ok(Self { request, format, opened, neutral, base, device, candidates })
@@ -150,7 +153,7 @@ impl Prospect {
         outcome::original(&self.opened)
     }
 
-    /// Loads the original, measures what trials need of it, and hands it to `then`.
+    /// Loads the original (or a copy of a large one, and the original behind it), measures what trials need of it, and hands it to `then`.
     ///
     /// # Errors
     /// Those of an optimization's first stages, and of `then`.
@@ -166,16 +169,19 @@ impl Prospect {
         let (source_sha256, _) = certificate::tensors_digest(&self.opened, observer)?;
         let inputs = inputs_of(request, &source_sha256)?;
         let work = Work::new(&request.output, work::FOLDER, &inputs, Arc::clone(&request.storage))?;
-        let original = prepare(self.opened.clone(), &LoadOptions { positions: request.context, ..request.source.clone() })?;
+        let options = LoadOptions { positions: request.context, ..request.source.clone() };
+        let large = sensitivity::is_large(&self.neutral);
+        let copy = if large { stand_in(&self.neutral)? } else { self.neutral.clone() };
+        let measured_on = Arc::new(prepare(if large { copy.clone() } else { self.opened.clone() }, &options)?);
         clock.stage("load");
-        let mut seen = importance(request, &original, &self.neutral, &work, observer)?;
+        let mut seen = importance(request, &measured_on, &self.neutral, &work, observer)?;
         clock.stage("calibrate");
         let space = self.space(request)?;
         // Errors are those of the request's method for all trials: which encoding suits which tensor hardly depends on
         // how its values are chosen, and what a trial is worth is measured.
         let measured = OptimizeRequest { candidates: self.candidates.iter().map(|e| e.id().to_owned()).collect(), ..request.clone() };
         let rounding = Rounding { inputs: &seen.inputs, hessians: None, method: space.method };
-        let sensitivity = sensitivity::measure(&measured, [&self.neutral; 2], &self.base, &original, &rounding, &work, observer)?;
+        let sensitivity = sensitivity::measure(&measured, [&self.neutral, &copy], &self.base, &measured_on, &rounding, &work, observer)?;
         clock.stage("sensitivity");
         let matrix = std::mem::take(&mut seen.matrix);
         let matrix = Arc::new(space::named(matrix, &request.calibration_data));
@@ -183,24 +189,14 @@ impl Prospect {
         let mut hessians = None;
         for method in methods {
             if catalog().method(method)?.needs() == Needs::Hessian && hessians.is_none() {
-                hessians = Some(Hessians::new(&original, &text, observer)?);
+                hessians = Some(Hessians::new(Arc::clone(&measured_on), &text, observer)?);
             }
         }
+        let original = if large { Arc::new(prepare(self.opened.clone(), &options)?) } else { measured_on };
         let facts = self.facts()?;
         let mixtures = self.mixtures()?;
-        let ground = Ground {
-            prospect: self,
-            inputs,
-            original: &original,
-            seen,
-            matrix,
-            sensitivity,
-            hessians,
-            space,
-            source_sha256,
-            facts,
-            mixtures,
-        };
+        let ground =
+            Ground { prospect: self, inputs, original, seen, matrix, sensitivity, hessians, space, source_sha256, facts, mixtures };
         then(&ground, clock)
     }
 }
@@ -210,7 +206,7 @@ pub(crate) struct Ground<'a> {
     prospect: &'a Prospect,
     /// All that every measurement depends on.
     pub(crate) inputs: Vec<String>,
-    original: &'a Engine,
+    original: Arc<Engine>,
     seen: Seen,
     matrix: Arc<ImportanceMatrix>,
     sensitivity: Sensitivity,
@@ -302,7 +298,7 @@ impl Ground<'_> {
             worst: 0,
             ..EvaluateRequest::new(request.source.clone(), &request.evaluation_data)
         };
-        evaluate_loaded(&what, engine, Some(self.original), observer)
+        evaluate_loaded(&what, engine, Some(&self.original), observer)
     }
 
     /// Bytes of an artifact's weights, and of keys and values at the positions that are planned for.

@@ -25,13 +25,15 @@ pub(super) const SCHEMA: &str = "gravure.report/1";
 /// Sizes for which the best plan is predicted.
 const FRONTIER: u32 = 24;
 
-/// Seconds of one stage.
+/// Seconds of one stage, and memory up to its end.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Stage {
     /// What was done.
     pub name: &'static str,
     /// How long.
     pub seconds: f64,
+    /// The most memory that the process has had by its end, where the system tells.
+    pub peak_resident_bytes: Option<u64>,
 }
 
 /// The original.

@@ -13,6 +13,11 @@ use crate::hessians::CalibrationText;
 use crate::recipe::Recipe;
 use crate::texts::BuiltInText;
 
+/// Windows of the calibration text where the request does not say.
+const WINDOWS: usize = 128;
+/// The same for large models, whose every token costs seconds.
+const WINDOWS_OF_LARGE: usize = 32;
+
 /// What must hold of the artifact. Any may be asked for together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize)]
 pub struct Budget {
@@ -121,6 +126,12 @@ impl OptimizeRequest {
     /// The calibration text as methods are told of it.
     pub(crate) fn calibration_text(&self) -> CalibrationText {
         CalibrationText { data: self.calibration_data.clone(), context: self.context, windows: self.calibration_windows }
+    }
+
+    /// The same with the usual number of windows for importance where it says none.
+    pub(super) fn with_windows(&self, large: bool) -> Self {
+        let usual = if large { WINDOWS_OF_LARGE } else { WINDOWS };
+        Self { calibration_windows: self.calibration_windows.or(Some(usual)), ..self.clone() }
     }
 
     /// Windows of 512 tokens: 128 for importance and 4 for sensitivity (32 and 2 for models of more than a hundred million

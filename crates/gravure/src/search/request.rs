@@ -9,6 +9,7 @@ use gravure_core::values::Target;
 
 use crate::engine::LoadOptions;
 use crate::optimize::Budget;
+use crate::texts::BuiltInText;
 use crate::{OptimizeRequest, catalog};
 
 /// A figure that is made small.
@@ -71,6 +72,8 @@ pub struct SearchRequest {
     pub source: LoadOptions,
     /// Folder for the front, the report and what every trial gave.
     pub output: PathBuf,
+    /// Texts that come with the program, which are written into the output folder first.
+    pub built_in: Vec<BuiltInText>,
     /// Text that importance and sensitivity are measured on.
     pub calibration_data: PathBuf,
     /// Another text, that trials are measured on.
@@ -91,10 +94,10 @@ pub struct SearchRequest {
     pub positions: Option<u64>,
     /// Tokens in a window of the texts.
     pub context: usize,
-    /// At most this many windows of the calibration text for importance.
+    /// At most this many windows of the calibration text for importance; `None` for as many as the model's size suggests.
     pub calibration_windows: Option<usize>,
-    /// At most this many windows for the sensitivity of each tensor.
-    pub sensitivity_windows: usize,
+    /// At most this many windows for the sensitivity of each tensor; `None` for as many as the model's size suggests.
+    pub sensitivity_windows: Option<usize>,
     /// Windows of the evaluation text that a full trial is measured on.
     pub trial_windows: usize,
     /// At most this many windows that the front is measured on in the end.
@@ -122,6 +125,7 @@ impl SearchRequest {
         Self {
             source,
             output: output.into(),
+            built_in: Vec::new(),
             calibration_data: calibration.into(),
             evaluation_data: evaluation.into(),
             sampler: gravure_planner::search::SAMPLERS.first().map_or_else(String::new, |s| s.id().to_owned()),
@@ -132,8 +136,8 @@ impl SearchRequest {
             target: None,
             positions: None,
             context: 512,
-            calibration_windows: Some(128),
-            sensitivity_windows: 4,
+            calibration_windows: None,
+            sensitivity_windows: None,
             trial_windows: 8,
             evaluation_windows: None,
             candidates: Vec::new(),
@@ -153,14 +157,20 @@ impl SearchRequest {
             format: catalog().formats.first().map(|f| f.id().to_owned()),
             target: self.target.clone(),
             positions: self.positions,
+            built_in: self.built_in.clone(),
             context: self.context,
             calibration_windows: self.calibration_windows,
-            sensitivity_windows: Some(self.sensitivity_windows),
+            sensitivity_windows: self.sensitivity_windows,
             evaluation_windows: self.evaluation_windows,
             candidates: self.candidates.clone(),
             storage: Arc::clone(&self.storage),
             ..OptimizeRequest::new(self.source.clone(), &self.output, &self.calibration_data, &self.evaluation_data)
         }
+    }
+
+    /// Writes the built-in texts to where they are read.
+    pub(super) fn write_texts(&self) -> Result<()> {
+        self.built_in.iter().try_for_each(|text| text.write(&self.output, Arc::clone(&self.storage)).map(|_| ()))
     }
 
     /// Refuses what nobody can mean.

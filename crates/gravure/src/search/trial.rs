@@ -141,7 +141,7 @@ impl<'a> Bench<'a> {
             self.positions.to_string(),
             timed.to_string(),
             format!("{:?} {:?}", request.candidates, request.target.as_ref().map(|t| &t.id)),
-            format!("{:?} {}", request.max_size, request.sensitivity_windows),
+            format!("{:?} {:?}", request.max_size, request.sensitivity_windows),
         ]
     }
 
