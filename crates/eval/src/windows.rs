@@ -39,6 +39,13 @@ impl<'a> Windows<'a> {
         Ok(Self { tokens, context, first, count })
     }
 
+    /// The first `count` of them, at most all, and the others.
+    pub fn split_at(self, count: usize) -> (Self, Self) {
+        let count = count.min(self.count);
+        let tokens = self.tokens.get(count * self.context..).unwrap_or_default();
+        (Self { count, ..self }, Self { tokens, count: self.count - count, ..self })
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.count
@@ -79,6 +86,9 @@ mod tests {
         assert_eq!((windows.count(), windows.first_scored()), (2, 4));
         assert_eq!(windows.window(1), [1, 19, 20, 21, 22, 23, 24, 25]);
         assert_eq!(Windows::new(&tokens, 8, None, Some(1)).unwrap().window(0)[0], 10);
+        let (before, after) = windows.split_at(1);
+        assert_eq!((before.count(), after.count(), after.window(0)), (1, 1, windows.window(1)));
+        assert_eq!(windows.split_at(3).1.count(), 0);
         assert!(Windows::new(&tokens, 11, None, None).is_err());
         assert!(Windows::new(&tokens, 8, None, Some(0)).is_err());
     }

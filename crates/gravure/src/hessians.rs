@@ -61,7 +61,18 @@ pub(crate) fn linear_maps(graph: &Graph) -> BTreeMap<TensorId, TensorId> {
     maps
 }
 
-type Block = Arc<BTreeMap<TensorId, Arc<Hessian>>>;
+type Block = Arc<BTreeMap<TensorId, Seen>>;
+
+/// The second moments of one matrix.
+#[derive(Debug, Clone)]
+struct Seen {
+    all: Arc<Hessian>,
+    /// Those of the windows that rounding is tried on, and of the others, where windows are held out.
+    apart: Option<[Arc<Hessian>; 2]>,
+}
+
+/// Of so many windows one is held out.
+const HELD_OUT: usize = 4;
 
 /// Measures second moments.
 pub(crate) struct Hessians<'a> {
@@ -72,6 +83,7 @@ pub(crate) struct Hessians<'a> {
     /// Each map, the one that stands for it, and its block.
     maps: BTreeMap<TensorId, (TensorId, usize)>,
     kept: Mutex<Vec<(usize, Block)>>,
+    holds_out: bool,
 }
 
 impl std::fmt::Debug for Hessians<'_> {
@@ -89,9 +101,14 @@ impl<'a> Hessians<'a> {
         let tokens = text_tokens(&engine.model, &text.data)?;
         let shared = engine.model.graph.as_ref().map(linear_maps).unwrap_or_default();
         let maps = in_blocks(&shared, &engine.model);
-        let this = Self { engine, observer, text: text.clone(), tokens, maps, kept: Mutex::default() };
+        let this = Self { engine, observer, text: text.clone(), tokens, maps, kept: Mutex::default(), holds_out: false };
         this.windows()?;
         Ok(this)
+    }
+
+    /// The same, for [`Hessians::apart`]: what the last windows of the text give is kept apart.
+    pub(crate) fn holding_out(self) -> Self {
+        Self { holds_out: true, ..self }
     }
 
     /// The model that is run, and the text.
@@ -109,6 +126,18 @@ impl<'a> Hessians<'a> {
     /// # Errors
     /// Those of running the model; `Interrupted`.
     pub(crate) fn get(&self, id: &TensorId) -> Result<Option<Arc<Hessian>>> {
+        Ok(self.seen(id)?.map(|seen| seen.all))
+    }
+
+    /// Those that a rounding may see which is judged by the second ones: of other windows, where some are held out.
+    ///
+    /// # Errors
+    /// As [`Hessians::get`].
+    pub(crate) fn apart(&self, id: &TensorId) -> Result<Option<[Arc<Hessian>; 2]>> {
+        Ok(self.seen(id)?.map(|seen| seen.apart.unwrap_or_else(|| [Arc::clone(&seen.all), seen.all])))
+    }
+
+    fn seen(&self, id: &TensorId) -> Result<Option<Seen>> {
         let Some((stands, block)) = self.maps.get(id) else { return Ok(None) };
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, found)) = kept.iter().find(|(b, _)| b == block) {
@@ -123,10 +152,29 @@ impl<'a> Hessians<'a> {
     }
 
     fn measure(&self, block: usize) -> Result<Block> {
+        let windows = self.windows()?;
+        let held_out = if self.holds_out { windows.count() / HELD_OUT } else { 0 };
+        let (most, rest) = windows.split_at(windows.count() - held_out);
+        let mut first = self.moments(block, &most)?;
+        if held_out == 0 {
+            let alone = |(id, h)| (id, Seen { all: Arc::new(h), apart: None });
+            return Ok(Arc::new(first.into_iter().map(alone).collect()));
+        }
+        let share = held_out as f32 / windows.count() as f32;
+        let mut out = BTreeMap::new();
+        for (id, second) in self.moments(block, &rest)? {
+            let Some(first) = first.remove(&id) else { return Err(Error::bug("a matrix that only some windows reach")) };
+            let all = Arc::new(first.mixed(&second, share)?);
+            out.insert(id, Seen { all, apart: Some([Arc::new(first), Arc::new(second)]) });
+        }
+        Ok(Arc::new(out))
+    }
+
+    fn moments(&self, block: usize, windows: &Windows<'_>) -> Result<BTreeMap<TensorId, Hessian>> {
         let shared = self.maps.iter().filter(|(_, (_, b))| *b == block).map(|(id, (stands, _))| (*id, *stands)).collect();
         let mut moments = Moments::new(shared, self.engine.threads);
-        gravure_eval::calibrate(&self.windows()?, self.engine.decoder()?, &mut moments, &mut |_| self.observer.go_on())?;
-        Ok(Arc::new(moments.finish()?.into_iter().map(|(id, h)| (id, Arc::new(h))).collect()))
+        gravure_eval::calibrate(windows, self.engine.decoder()?, &mut moments, &mut |_| self.observer.go_on())?;
+        moments.finish()
     }
 }
 

@@ -154,7 +154,11 @@ fn run(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Optimized> 
     clock.stage("calibrate");
     let measured = OptimizeRequest { candidates: candidates.iter().map(|e| e.id().to_owned()).collect(), ..request.clone() };
     let hessians = match space.method.needs() {
-        Needs::Hessian => Some(Hessians::new(Arc::clone(&measured_on), &request.calibration_text(), observer)?),
+        // Of large models three times the second moments would be too many.
+        Needs::Hessian => {
+            let hessians = Hessians::new(Arc::clone(&measured_on), &request.calibration_text(), observer)?;
+            Some(if large { hessians } else { hessians.holding_out() })
+        }
         Needs::Nothing => None,
     };
     let rounding = Rounding { inputs: &seen.inputs, hessians: hessians.as_ref(), method: space.method };

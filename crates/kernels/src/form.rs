@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! d: 16 halves (or floats) | m: 16 halves, where there are minima
-//! scales of groups: 16 bytes a group, or two groups | minima of groups: 16 bytes a group
+//! scales of groups: 16 bytes a group, or two groups
+//! minima of groups: pieces of 64 bytes, of four groups in bytes or of eight in their halves
 //! shifts of eight columns: 64 bytes, where there are any
 //! for every TOGETHER groups codes: planes of 1, 2, and 8 or 4 bits in pieces of 64 bytes
 //! ```
@@ -17,6 +18,9 @@
 //! the bytes and one in the high halves, and so on.
 //!
 //! `weight = d * UNIT * scale * (code - OFFSET) - m * minimum`.
+//!
+//! Minima of four groups lie as codes of four columns do: they are multiplied as codes are, with the sums of the
+//! activations' codes, whose upper and lower bits make two bytes ([`halved`]).
 
 use crate::lanes::{Lanes, ROWS};
 
@@ -36,7 +40,8 @@ pub(crate) enum Scales {
     Signed,
     /// Unsigned bytes, with unsigned minima behind them where there are any.
     Unsigned,
-    /// Four bits of scale and four of minimum in a byte.
+    /// Four bits of scale, those of an even group in the low half of a byte and those of the next one in the high half,
+    /// and minima of four bits.
     Halves,
     /// Four bits that stand for odd numbers, `2 * bits + 1`: those of an even group in the low half of a byte, those
     /// of the next one in the high half.
@@ -121,11 +126,17 @@ impl<F: Form> Shape<F> {
     const SCALES_AT: usize = Self::D + if F::MINIMA { 2 * ROWS } else { 0 };
     const SCALES: usize = match F::SCALES {
         Scales::None => 0,
-        Scales::Odd => Self::GROUPS / 2 * ROWS,
+        Scales::Odd | Scales::Halves => Self::GROUPS / 2 * ROWS,
         _ => Self::GROUPS * ROWS,
     };
     const MINIMA_AT: usize = Self::SCALES_AT + Self::SCALES;
-    const MINIMA: usize = if matches!(F::SCALES, Scales::Unsigned) && F::MINIMA { Self::GROUPS * ROWS } else { 0 };
+    const MINIMA: usize = match F::SCALES {
+        Scales::Unsigned if F::MINIMA => Self::GROUPS * ROWS,
+        Scales::Halves => Self::GROUPS / 2 * ROWS,
+        _ => 0,
+    };
+    /// Steps of minima: of four groups each.
+    pub(crate) const LEAST: usize = if F::MINIMA && Self::GROUPS > 1 { Self::GROUPS / 4 } else { 0 };
     /// Groups whose codes lie in the same pieces: a loop over so many, written out, has constant shifts. Two
     /// read memory faster than four or eight, whose planes are longer.
     pub(crate) const TOGETHER: usize = if Self::GROUPS == 1 { 1 } else { 2 };
@@ -207,13 +218,15 @@ impl<F: Form> Shape<F> {
             }
             if Self::SCALES > 0 {
                 for group in 0..Self::GROUPS {
-                    if matches!(F::SCALES, Scales::Odd) {
+                    if matches!(F::SCALES, Scales::Odd | Scales::Halves) {
                         out[Self::SCALES_AT + group / 2 * ROWS + lane] |= parts.scales[group] << (4 * (group % 2));
                     } else {
                         out[Self::SCALES_AT + group * ROWS + lane] = parts.scales[group];
                     }
                     if Self::MINIMA > 0 {
-                        out[Self::MINIMA_AT + group * ROWS + lane] = parts.minima[group];
+                        let (step, at) = (group / 4, 4 * lane + group % 4);
+                        let (piece, half) = if matches!(F::SCALES, Scales::Halves) { (step / 2, step % 2) } else { (step, 0) };
+                        out[Self::MINIMA_AT + piece * PIECE + at] |= parts.minima[group] << (4 * half);
                     }
                 }
             }
@@ -348,31 +361,90 @@ impl<F: Form> Shape<F> {
                 Scales::None => d,
                 Scales::Signed => L::mul(d, L::signed(at)),
                 Scales::Unsigned => L::mul(d, L::unsigned(at)),
-                Scales::Halves => L::mul(d, L::low_halves(at)),
-                Scales::Odd => {
-                    let at = block.add(Self::SCALES_AT + group / 2 * ROWS);
-                    let halves = if group.is_multiple_of(2) { L::low_halves(at) } else { L::high_halves(at) };
-                    // Exact: 11 bits by 5.
-                    L::fma(L::add(d, d), halves, d)
-                }
+                Scales::Halves => L::mul(d, Self::halves::<L>(block, group)),
+                // Exact: 11 bits by 5.
+                Scales::Odd => L::fma(L::add(d, d), Self::halves::<L>(block, group), d),
                 Scales::Floats => L::mul(d, L::eighths(at)),
             }
         }
     }
 
-    /// The minima of a group, with their factors.
+    /// The scales of a group that has half a byte for each.
     ///
     /// # Safety
-    /// As [`Self::codes`]; there are minima.
+    /// As [`Self::codes`].
     #[inline(always)]
-    pub(crate) unsafe fn minima<L: Lanes>(block: *const u8, m: L::Float, group: usize) -> L::Float {
+    unsafe fn halves<L: Lanes>(block: *const u8, group: usize) -> L::Float {
         // SAFETY: the caller's promise.
         unsafe {
+            let at = block.add(Self::SCALES_AT + group / 2 * ROWS);
+            if group.is_multiple_of(2) { L::low_halves(at) } else { L::high_halves(at) }
+        }
+    }
+
+    /// The minima of four groups, as codes of four columns; `step` is below [`Self::LEAST`].
+    ///
+    /// # Safety
+    /// As [`Self::codes`].
+    #[inline(always)]
+    pub(crate) unsafe fn least<L: Lanes>(block: *const u8, step: usize) -> L::Int {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let minima = block.add(Self::MINIMA_AT);
             match F::SCALES {
-                Scales::Unsigned => L::mul(m, L::unsigned(block.add(Self::MINIMA_AT + group * ROWS))),
-                Scales::Halves => L::mul(m, L::high_halves(block.add(Self::SCALES_AT + group * ROWS))),
-                Scales::None | Scales::Signed | Scales::Odd | Scales::Floats => m,
+                Scales::Halves => {
+                    let both = L::load(minima.add(step / 2 * PIECE));
+                    L::and(if step.is_multiple_of(2) { both } else { L::shr(both, 4) }, 15)
+                }
+                _ => L::load(minima.add(step * PIECE)),
             }
+        }
+    }
+}
+
+/// Bits of the lower part of a sum of codes that is multiplied with minima.
+const LOW_BITS: u32 = 6;
+
+/// A sum of at most 32 codes in two bytes: `64 * upper + lower`.
+pub(crate) fn halved(sum: i32) -> [i8; 2] {
+    let upper = (sum + (1 << (LOW_BITS - 1))) >> LOW_BITS;
+    [upper as i8, (sum - (upper << LOW_BITS)) as i8]
+}
+
+/// In each lane the products of minima with sums of codes, as a float: `least` gives the minima of four groups,
+/// and `sums` the words of their sums' upper bytes and of the lower ones.
+///
+/// # Safety
+/// See [`Lanes`]; the words are there.
+#[inline(always)]
+pub(crate) unsafe fn by_minima<L: Lanes>(
+    steps: usize,
+    least: impl Fn(usize) -> L::Int,
+    sums: impl Fn(usize, usize) -> *const i32,
+) -> L::Float {
+    // SAFETY: the caller's promise. Minima have six bits.
+    unsafe {
+        let mut total = L::zero();
+        for step in 0..steps {
+            total = L::dot_of_small(total, least(step), L::every(sums(step, 0)));
+        }
+        total = L::by_64(total);
+        for step in 0..steps {
+            total = L::dot_of_small(total, least(step), L::every(sums(step, 1)));
+        }
+        L::float(total)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_bytes_hold_every_sum_of_codes() {
+        for sum in -32 * 127..=32 * 127 {
+            let [upper, lower] = halved(sum);
+            assert_eq!(i32::from(upper) * 64 + i32::from(lower), sum);
         }
     }
 }

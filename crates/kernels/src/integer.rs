@@ -4,8 +4,8 @@
 //!
 //! ```text
 //! group:  sums of codes begin at -offset * sum of activations, then a dot product for every four columns
-//!         as floats times the group's scale (and minus its minimum times the sum)
-//! block:  times the activations' scale, added to the result
+//!         as floats times the group's scale
+//! block:  begins at minus the sum of minima times sums of activations; times the activations' scale, added to the result
 //! ```
 //! in the order of the columns. Few rows of activations read the codes out of the planes as they go; many
 //! have them laid out in bytes first, for [`TILE_COLUMNS`] columns of 32 rows at a time. Both do the same
@@ -21,7 +21,7 @@ use gravure_base::{Error, Result};
 use self::by_tiles::ByTiles;
 use crate::arena::Block;
 use crate::dispatch::{Level, Work};
-use crate::form::{Form, PIECE, Parts, Shape};
+use crate::form::{Form, PIECE, Parts, Shape, by_minima};
 use crate::lanes::portable::Portable;
 use crate::lanes::{Lanes, ROWS};
 use crate::matrix::Room;
@@ -49,6 +49,7 @@ struct Panel<const T: usize> {
     scales: *const f32,
     starts: *const i32,
     negated: *const f32,
+    words: *const i32,
 }
 
 impl<const T: usize> Panel<T> {
@@ -62,7 +63,14 @@ impl<const T: usize> Panel<T> {
             scales: self.scales.wrapping_add(columns / block * T),
             starts: self.starts.wrapping_add(columns / F::GROUP * T),
             negated: self.negated.wrapping_add(columns / F::GROUP * T),
+            words: self.words.wrapping_add(columns / F::GROUP / 2 * T),
         }
+    }
+
+    /// The upper or lower bytes of the sums of four groups of row `t`.
+    #[inline(always)]
+    fn sums<F: Form>(self, block: usize, step: usize, part: usize, t: usize) -> *const i32 {
+        self.words.wrapping_add(((block * Shape::<F>::LEAST + step) * 2 + part) * T + t)
     }
 
     /// Four codes of row `t`.
@@ -131,7 +139,13 @@ impl<F: Form, const T: usize> Work for Direct<F, T> {
                     }
                 } else {
                     let mut inner = [L::float_zero(); T];
-                    let m = if F::MINIMA { Shape::<F>::m::<L>(block) } else { d };
+                    if F::MINIMA {
+                        let least = |step| Shape::<F>::least::<L>(block, step);
+                        for t in 0..T {
+                            let sum = by_minima::<L>(Shape::<F>::LEAST, least, |step, part| panel.sums::<F>(index, step, part, t));
+                            inner[t] = L::mul(sum, Shape::<F>::m::<L>(block));
+                        }
+                    }
                     let mut first = 0;
                     while first < Shape::<F>::GROUPS {
                         written_out!(Shape::<F>::TOGETHER, next, {
@@ -150,10 +164,6 @@ impl<F: Form, const T: usize> Work for Direct<F, T> {
                             let scale = Shape::<F>::scales::<L>(block, d, first + next);
                             for t in 0..T {
                                 inner[t] = L::fma(L::float(sums[t]), scale, inner[t]);
-                                if F::MINIMA {
-                                    let minima = Shape::<F>::minima::<L>(block, m, first + next);
-                                    inner[t] = L::fma(minima, L::float_every(panel.negated.add(place * T + t)), inner[t]);
-                                }
                             }
                         });
                         first += Shape::<F>::TOGETHER;
@@ -187,7 +197,10 @@ thread_local! {
 struct Tile {
     codes: *mut u8,
     scales: *mut f32,
+    /// Factors of minima of blocks.
     minima: *mut f32,
+    /// Minima of blocks of several groups, by step.
+    least: *mut u8,
     /// Results so far: for each row of activations 16 of each group of rows.
     sums: *mut f32,
 }
@@ -198,16 +211,19 @@ impl Tile {
         let line = size_of::<Line>();
         let codes = TILE_COLUMNS * TILE_GROUPS * ROWS / line;
         let groups = TILE_COLUMNS / F::GROUP * TILE_GROUPS * ROWS * size_of::<f32>() / line;
-        let minima = if F::MINIMA { groups } else { 0 };
-        let total = codes + groups + minima + count * TILE_GROUPS * ROWS * size_of::<f32>() / line;
+        let blocks = TILE_COLUMNS / F::COLUMNS * TILE_GROUPS;
+        let minima = if F::MINIMA { blocks * ROWS * size_of::<f32>() / line } else { 0 };
+        let least = blocks * Shape::<F>::LEAST * PIECE / line;
+        let total = codes + groups + minima + least + count * TILE_GROUPS * ROWS * size_of::<f32>() / line;
         if room.len() < total {
             room.resize(total, Line([0; 64]));
         }
         let codes_at = room.as_mut_ptr();
         let scales_at = codes_at.wrapping_add(codes);
         let minima_at = scales_at.wrapping_add(groups);
-        let sums_at = minima_at.wrapping_add(minima);
-        Self { codes: codes_at.cast(), scales: scales_at.cast(), minima: minima_at.cast(), sums: sums_at.cast() }
+        let least_at = minima_at.wrapping_add(minima);
+        let sums_at = least_at.wrapping_add(least);
+        Self { codes: codes_at.cast(), scales: scales_at.cast(), minima: minima_at.cast(), least: least_at.cast(), sums: sums_at.cast() }
     }
 
     /// Lays out `blocks` blocks of `R` groups of rows.
@@ -219,7 +235,13 @@ impl Tile {
                 for index in 0..blocks {
                     let block = block[r].add(index * Shape::<F>::BYTES);
                     let d = Shape::<F>::d::<L>(block);
-                    let m = if F::MINIMA { Shape::<F>::m::<L>(block) } else { d };
+                    if F::MINIMA {
+                        L::float_store(Shape::<F>::m::<L>(block), self.minima.add((index * R + r) * ROWS));
+                    }
+                    for step in 0..Shape::<F>::LEAST {
+                        let at = ((index * Shape::<F>::LEAST + step) * R + r) * PIECE;
+                        L::store(Shape::<F>::least::<L>(block, step), self.least.add(at));
+                    }
                     let mut first = 0;
                     while first < Shape::<F>::GROUPS {
                         written_out!(Shape::<F>::TOGETHER, next, {
@@ -230,9 +252,6 @@ impl Tile {
                             }
                             let at = (place * R + r) * ROWS;
                             L::float_store(Shape::<F>::scales::<L>(block, d, first + next), self.scales.add(at));
-                            if F::MINIMA {
-                                L::float_store(Shape::<F>::minima::<L>(block, m, first + next), self.minima.add(at));
-                            }
                         });
                         first += Shape::<F>::TOGETHER;
                     }
@@ -267,6 +286,17 @@ impl<F: Form, const R: usize, const T: usize> Work for Multiply<F, R, T> {
             let single = Shape::<F>::GROUPS == 1;
             for index in 0..blocks {
                 let mut inner = [[L::float_zero(); R]; T];
+                if F::MINIMA && !single {
+                    for r in 0..R {
+                        let m = L::float_load(tile.minima.cast_const().add((index * R + r) * ROWS));
+                        let steps = Shape::<F>::LEAST;
+                        let least = |step| L::load(tile.least.cast_const().add(((index * steps + step) * R + r) * PIECE));
+                        for t in 0..T {
+                            let sum = by_minima::<L>(steps, least, |step, part| panel.sums::<F>(index, step, part, t));
+                            inner[t][r] = L::mul(sum, m);
+                        }
+                    }
+                }
                 for group in 0..Shape::<F>::GROUPS {
                     let place = index * Shape::<F>::GROUPS + group;
                     let mut dots = [[L::zero(); R]; T];
@@ -296,12 +326,10 @@ impl<F: Form, const R: usize, const T: usize> Work for Multiply<F, R, T> {
                                 inner[t][r] = L::fma(L::float(dots[t][r]), scale, inner[t][r]);
                             }
                         }
-                        if F::MINIMA {
-                            let minima = L::float_load(tile.minima.cast_const().add((place * R + r) * ROWS));
+                        if F::MINIMA && single {
+                            let m = L::float_load(tile.minima.cast_const().add((place * R + r) * ROWS));
                             for t in 0..T {
-                                let sum = L::float_every(panel.negated.add(place * T + t));
-                                let to = if single { &mut out[t][r] } else { &mut inner[t][r] };
-                                *to = L::fma(minima, sum, *to);
+                                out[t][r] = L::fma(m, L::float_every(panel.negated.add(place * T + t)), out[t][r]);
                             }
                         }
                     }
@@ -346,6 +374,7 @@ impl<F: Form> Product<'_, F> {
             scales: self.rounded.scales.as_ptr().wrapping_add(first * columns / self.rounded.block),
             starts: self.groups.starts.as_ptr().wrapping_add(first * groups),
             negated: self.groups.negated.as_ptr().wrapping_add(first * groups),
+            words: self.groups.words.as_ptr().wrapping_add(first * groups / 2),
         }
     }
 
@@ -573,7 +602,11 @@ impl<F: Form> Integer for Packed<F> {
                 let m = if F::MINIMA { Shape::<F>::m::<Portable>(block) } else { d };
                 for (group, out) in out.chunks_exact_mut(F::GROUP).enumerate() {
                     let scale = Shape::<F>::scales::<Portable>(block, d, group)[lane];
-                    let minimum = if F::MINIMA { Shape::<F>::minima::<Portable>(block, m, group)[lane] } else { 0.0 };
+                    let minimum = match (F::MINIMA, Shape::<F>::LEAST) {
+                        (false, _) => 0.0,
+                        (true, 0) => m[lane],
+                        (true, _) => m[lane] * f32::from(Shape::<F>::least::<Portable>(block, group / 4)[4 * lane + group % 4]),
+                    };
                     for (step, out) in out.chunks_exact_mut(4).enumerate() {
                         let together = Shape::<F>::TOGETHER;
                         let codes = Shape::<F>::codes::<Portable>(block, group / together * together, group % together, step);

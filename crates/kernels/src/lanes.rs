@@ -68,6 +68,8 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
         // SAFETY: the caller's promise.
         unsafe { Self::dot(sum, unsigned, signed) }
     }
+    /// Integers times 64.
+    unsafe fn by_64(value: Self::Int) -> Self::Int;
     /// Sums of integers.
     unsafe fn plus(a: Self::Int, b: Self::Int) -> Self::Int;
     /// Integers as floats.

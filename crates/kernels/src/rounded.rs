@@ -3,6 +3,7 @@
 //! so on; scales and sums likewise. A kernel so walks along one pointer, however many rows it computes.
 
 use crate::dispatch::{Level, Work};
+use crate::form::halved;
 use crate::lanes::Lanes;
 use crate::tiles::TILE_HEIGHT;
 use crate::{Pool, SharedRows};
@@ -177,12 +178,13 @@ pub(crate) fn panels(order: Order, rows: usize) -> impl Iterator<Item = usize> {
 }
 
 /// What a kernel reads of the rows beside their codes: for each group of columns `-offset * sum`, where sums
-/// of codes begin, and `-sum` (times the scale where blocks are groups), which minima are multiplied with. In
-/// panels, as the codes.
+/// of codes begin, and `-sum`, which minima are multiplied with: times the scale where blocks are groups, and in words of four
+/// upper and of four lower bytes where groups are smaller ([`halved`]). In panels, as the codes.
 #[derive(Debug)]
 pub(crate) struct Groups {
     pub(crate) starts: Vec<i32>,
     pub(crate) negated: Vec<f32>,
+    pub(crate) words: Vec<i32>,
 }
 
 impl Groups {
@@ -204,8 +206,21 @@ impl Groups {
         let negated = match (minima, rounded.block == group) {
             (false, _) => Vec::new(),
             (true, true) => sums.iter().zip(&rounded.scales).map(|(s, scale)| -(*s as f32) * scale).collect(),
-            (true, false) => sums.iter().map(|s| -(*s as f32)).collect(),
+            (true, false) => Vec::new(),
         };
-        Self { starts, negated }
+        let mut words = Vec::new();
+        if minima && rounded.block != group {
+            words.reserve_exact(sums.len() / 2);
+            for first in panels(rounded.order, rows) {
+                let width = width(rounded.order, first, rows);
+                for four in sums[first * columns / group..][..width * columns / group].chunks_exact(4 * width) {
+                    for part in 0..2 {
+                        let word = |row: usize| i32::from_le_bytes(std::array::from_fn(|i| halved(-four[i * width + row])[part] as u8));
+                        words.extend((0..width).map(word));
+                    }
+                }
+            }
+        }
+        Self { starts, negated, words }
     }
 }

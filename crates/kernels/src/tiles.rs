@@ -9,7 +9,7 @@
 
 use gravure_simd::arch::{TILES, TileShape, Tiles};
 
-use crate::form::PIECE;
+use crate::form::{PIECE, by_minima};
 use crate::lanes::{Lanes, ROWS};
 
 /// Rows of a panel of activations, and of a tile.
@@ -28,6 +28,8 @@ pub(crate) struct Geometry {
     pub(crate) offset: bool,
     /// Whether there are minima.
     pub(crate) minima: bool,
+    /// Steps of four groups' minima in a block, where it has several groups and minima.
+    pub(crate) least: usize,
 }
 
 /// Some columns of 16 or 32 rows of weights, laid out in bytes, and of at most 16 rows of activations.
@@ -42,8 +44,10 @@ pub(crate) struct Operands {
     pub(crate) codes: *const u8,
     /// By group of columns, group of rows: 16 floats.
     pub(crate) scales: *const f32,
-    /// As scales, where there are minima.
+    /// By block, group of rows: 16 factors of minima, where there are any.
     pub(crate) minima: *const f32,
+    /// By block, step of minima, group of rows: pieces.
+    pub(crate) least: *const u8,
     /// Rows of activations.
     pub(crate) rows: usize,
     /// Their codes, row by row.
@@ -54,8 +58,10 @@ pub(crate) struct Operands {
     pub(crate) factors: *const f32,
     /// By group, row: where sums begin.
     pub(crate) starts: *const i32,
-    /// By group, row: what minima are multiplied with.
+    /// By group, row: what minima are multiplied with where blocks are groups.
     pub(crate) negated: *const f32,
+    /// By step of minima, upper and lower, row: what they are multiplied with elsewhere.
+    pub(crate) words: *const i32,
     /// By row, group of rows of weights: 16 results so far.
     pub(crate) sums: *mut f32,
 }
@@ -145,13 +151,14 @@ unsafe fn store<X: Tiles, const FIRST: usize, const SECOND: usize>(tiles: &mut X
 /// scale. The operations of the kernels without tiles, in their order.
 #[inline(always)]
 unsafe fn scale<L: Lanes>(o: &Operands, place: usize, dots: &Dots, inner: &mut Inner) {
-    let Geometry { groups, offset, minima, .. } = o.geometry;
+    let Geometry { groups, offset, minima, least: steps, .. } = o.geometry;
     let (single, last) = (groups == 1, (place + 1).is_multiple_of(groups));
     // SAFETY: the caller's promise.
     unsafe {
         for r in 0..o.wide {
             let weights = L::float_load(o.scales.wrapping_add((place * o.wide + r) * ROWS));
-            let least = if minima { L::float_load(o.minima.wrapping_add((place * o.wide + r) * ROWS)) } else { weights };
+            let block = place / groups;
+            let m = if minima { L::float_load(o.minima.wrapping_add((block * o.wide + r) * ROWS)) } else { weights };
             for t in 0..o.rows {
                 let at = (t * o.wide + r) * ROWS;
                 let mut sum = L::load(dots.0.as_ptr().wrapping_add(at).cast());
@@ -164,16 +171,20 @@ unsafe fn scale<L: Lanes>(o: &Operands, place: usize, dots: &Dots, inner: &mut I
                 if single {
                     let mut to = L::fma(L::float(sum), L::mul(weights, factor()), L::float_load(out));
                     if minima {
-                        to = L::fma(least, negated(), to);
+                        to = L::fma(m, negated(), to);
                     }
                     L::float_store(to, out);
                     continue;
                 }
                 let held = inner.0.as_mut_ptr().wrapping_add(at);
-                let mut to = L::fma(L::float(sum), weights, L::float_load(held));
-                if minima {
-                    to = L::fma(least, negated(), to);
-                }
+                let begun = if minima && place.is_multiple_of(groups) {
+                    let least = |step| L::load(o.least.wrapping_add(((block * steps + step) * o.wide + r) * PIECE));
+                    let words = |step, part| o.words.wrapping_add(((block * steps + step) * 2 + part) * o.rows + t);
+                    L::mul(by_minima::<L>(steps, least, words), m)
+                } else {
+                    L::float_load(held)
+                };
+                let mut to = L::fma(L::float(sum), weights, begun);
                 if last {
                     L::float_store(L::fma(to, factor(), L::float_load(out)), out);
                     to = L::float_zero();

@@ -48,6 +48,18 @@ impl Hessian {
         Ok(Self { columns, values, derived: Mutex::default() })
     }
 
+    /// The mean of two, `share` of it of the other.
+    ///
+    /// # Errors
+    /// `Input` where they have not the same columns.
+    pub fn mixed(&self, other: &Self, share: f32) -> Result<Self> {
+        if self.columns != other.columns {
+            return Err(Error::input(format!("second moments of {} columns and of {}", self.columns, other.columns)));
+        }
+        let mix = |(a, b): (&f32, &f32)| (1.0 - share) * a + share * b;
+        Self::new(self.columns, self.values.iter().zip(&other.values).map(mix).collect())
+    }
+
     /// Number of columns.
     pub fn columns(&self) -> usize {
         self.columns

@@ -34,4 +34,6 @@ pub struct TensorSensitivity {
 pub struct Sensitivity {
     /// One entry for each tensor that may be quantized.
     pub tensors: Vec<TensorSensitivity>,
+    /// Divergence of any choice of packed encodings, in nats: that of rounding the inputs of matrices at work.
+    pub floor: f64,
 }

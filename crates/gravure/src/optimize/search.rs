@@ -14,11 +14,16 @@ const ROUNDS: usize = 6;
 /// A plan this near to the allowed size is not worth another round, in bytes.
 const NEAR: u64 = 256;
 
+/// Share of a loss that tensors may have, however high the floor.
+const LEFT_BY_FLOOR: f64 = 0.25;
+
 /// The knapsack.
 pub(super) struct Search<'a> {
     space: &'a Space<'a>,
     device: &'a Device,
     items: Vec<Item>,
+    /// Loss of every plan.
+    floor: f64,
     /// Seconds for a token that each choice of each item takes to be read, where speed is asked for.
     seconds: Option<Vec<Vec<f64>>>,
 }
@@ -41,7 +46,7 @@ impl<'a> Search<'a> {
                 Some(items.iter().map(each).collect::<Result<_>>()?)
             }
         };
-        Ok(Self { space, device, items, seconds })
+        Ok(Self { space, device, items, floor: sensitivity.floor, seconds })
     }
 
     /// The plan that loses least under the budget's limits of bytes and seconds; where there are none, the
@@ -52,7 +57,7 @@ impl<'a> Search<'a> {
     pub(super) fn plan(&self, loss: f64) -> Result<Found> {
         let budget = &self.space.request.budget;
         if !budget.limits_resources() {
-            let allocation = allocate_for_loss(&self.items, loss)?;
+            let allocation = allocate_for_loss(&self.items, self.above_floor(loss))?;
             return self.found(&allocation);
         }
         let tensors = self.tensor_bytes_at_most();
@@ -82,14 +87,19 @@ impl<'a> Search<'a> {
         best.ok_or_else(|| Error::request("the size cannot be met").help("allow some kilobytes more"))
     }
 
+    /// What tensors may lose of a loss. The floor is an estimate: a loss below it is tried all the same.
+    fn above_floor(&self, loss: f64) -> f64 {
+        (loss - self.floor).max(loss * LEFT_BY_FLOOR)
+    }
+
     /// The fewest bytes of tensors that are predicted to lose at most `loss`; `None` where nothing does.
     pub(super) fn bytes_for(&self, loss: f64) -> Option<u64> {
-        allocate_for_loss(&self.items, loss).ok().map(|a| a.bytes + self.space.fixed_bytes)
+        allocate_for_loss(&self.items, self.above_floor(loss)).ok().map(|a| a.bytes + self.space.fixed_bytes)
     }
 
     /// The least loss that is predicted for at most `bytes` of tensors; `None` where that is too few.
     pub(super) fn loss_within(&self, bytes: u64) -> Option<f64> {
-        allocate(&self.items, bytes.checked_sub(self.space.fixed_bytes)?).ok().map(|a| a.loss)
+        allocate(&self.items, bytes.checked_sub(self.space.fixed_bytes)?).ok().map(|a| a.loss + self.floor)
     }
 
     /// Loss and bytes of tensors of the best plans between the smallest and the largest, `count` of them:
@@ -102,7 +112,7 @@ impl<'a> Search<'a> {
         let least = sum(&|i| i.choices.iter().map(|c| c.bytes).min());
         let most = sum(&|i| i.choices.iter().map(|c| c.bytes).max());
         let step = |n: u32| least + (most - least) * u64::from(n) / u64::from(count.saturating_sub(1).max(1));
-        let point = |n| allocate(&self.items, step(n)).map(|a| (a.bytes + self.space.fixed_bytes, a.loss));
+        let point = |n| allocate(&self.items, step(n)).map(|a| (a.bytes + self.space.fixed_bytes, a.loss + self.floor));
         let mut points = (0..count).map(point).collect::<Result<Vec<_>>>()?;
         points.dedup_by_key(|(bytes, _)| *bytes);
         Ok(points)
@@ -114,7 +124,7 @@ impl<'a> Search<'a> {
             let encoding = encoding_of(&item.tensor)?;
             item.choices.iter().filter(|c| c.encoding == encoding).map(|c| c.loss).reduce(f64::min)
         };
-        self.items.iter().map(loss).sum()
+        self.items.iter().map(loss).sum::<Option<f64>>().map(|loss| loss + self.floor)
     }
 
     /// The tightest of the limits on tensors, those that are not up for choice among them.
@@ -168,7 +178,7 @@ impl<'a> Search<'a> {
             let choice = self.items.get(index)?.choices.get(*allocation.picks.get(index)?)?;
             Some((choice.encoding.clone(), format!("predicted to cost {:.2e} nats of divergence", choice.loss)))
         })?;
-        Ok(Found { plan, loss: allocation.loss })
+        Ok(Found { plan, loss: allocation.loss + self.floor })
     }
 }
 

@@ -20,6 +20,7 @@ use gravure_eval::{QualityRequest, Windows, quality};
 
 use super::OptimizeRequest;
 use super::space::{choosable, method_for};
+use super::stand_in::stand_in;
 use super::work::Work;
 use crate::engine::{Engine, LoadOptions, prepare};
 use crate::evaluate::{first_token, subject, text_tokens, tokenizer};
@@ -68,22 +69,23 @@ pub(super) struct Rounding<'a> {
 }
 
 impl Rounding<'_> {
-    fn hessian(&self, tensor: &Tensor) -> Result<Option<Arc<Hessian>>> {
+    /// Second moments that a rounding sees, and those that it is judged by.
+    fn hessians(&self, tensor: &Tensor) -> Result<Option<[Arc<Hessian>; 2]>> {
         match (self.hessians, tensor.id) {
-            (Some(hessians), Some(id)) => hessians.get(&id),
+            (Some(hessians), Some(id)) => hessians.apart(&id),
             _ => Ok(None),
         }
     }
 
     /// The method for a tensor in an encoding.
     fn method(&self, tensor: &Tensor, encoding: &dyn Encoding) -> Result<&'static dyn Method> {
-        let known = self.method.needs() == Needs::Nothing || self.hessian(tensor)?.is_some();
+        let known = self.method.needs() == Needs::Nothing || self.hessians(tensor)?.is_some();
         if known { method_for(self.method, encoding) } else { catalog().method("rtn") }
     }
 
     fn rounder(&self, tensor: &Tensor, encoding: &'static dyn Encoding) -> Result<Box<dyn Rounder>> {
-        let (importance, hessian) = (weights_of(tensor, self.inputs), self.hessian(tensor)?);
-        let inputs = gravure_core::Inputs { importance: Some(&importance), hessian: hessian.as_deref() };
+        let (importance, hessians) = (weights_of(tensor, self.inputs), self.hessians(tensor)?);
+        let inputs = gravure_core::Inputs { importance: Some(&importance), hessian: hessians.as_ref().map(|[seen, _]| &**seen) };
         self.method(tensor, encoding)?.prepare(encoding, tensor.shape.row_length() as usize, inputs)
     }
 }
@@ -107,14 +109,14 @@ pub(super) fn measure(
     let errors = errors(&tensors, &candidates, rounding, sample, measured_on.threads, work, observer);
     observer.end();
     let errors = errors?;
-    let constants = constants(request, copy, measured_on, &tensors, &errors, rounding, work, observer)?;
+    let (constants, floor) = constants(request, copy, measured_on, &tensors, &errors, rounding, work, observer)?;
     let entry = |((tensor, candidates), (constant, measured)): ((&&Tensor, Vec<CandidateError>), (f64, bool))| TensorSensitivity {
         tensor: tensor.name.clone(),
         constant,
         measured,
         candidates,
     };
-    Ok(Sensitivity { tensors: tensors.iter().zip(errors).zip(constants).map(entry).collect() })
+    Ok(Sensitivity { tensors: tensors.iter().zip(errors).zip(constants).map(entry).collect(), floor })
 }
 
 /// The mean square of each input of a tensor, or ones where nobody has seen them.
@@ -149,7 +151,8 @@ fn errors(
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 let Some(tensor) = tensors.get(index) else { return mine };
                 let measure = || tensor_errors(tensor, candidates, rounding, sample).at_item(|| tensor.name.clone());
-                let errors = observer.go_on().and_then(|()| work.once(&format!("errors of {}", tensor.name), &depends, measure));
+                let errors =
+                    observer.go_on().and_then(|()| work.once(&format!("errors of {}, judged apart", tensor.name), &depends, measure));
                 mine.push((index, errors));
                 let _one_at_a_time = told.lock();
                 observer.advance(&tensor.name, tensor.bytes().unwrap_or(0));
@@ -172,8 +175,8 @@ fn tensor_errors(
     sample: u64,
 ) -> Result<Vec<CandidateError>> {
     let (rows, columns) = (tensor.shape.rows(), tensor.shape.row_length());
-    let hessian = rounding.hessian(tensor)?;
-    let most = if hessian.is_some() { sample.min(SAMPLED_PRODUCTS / columns.max(1)) } else { sample };
+    let hessians = rounding.hessians(tensor)?;
+    let most = if hessians.is_some() { sample.min(SAMPLED_PRODUCTS / columns.max(1)) } else { sample };
     let sampled = (most / columns.max(1)).clamp(1, rows.max(1));
     let mut weights = Vec::new();
     let (mut scratch, mut row) = (Vec::new(), Vec::new());
@@ -183,7 +186,7 @@ fn tensor_errors(
         weights.extend_from_slice(&row);
     }
     let importance = weights_of(tensor, rounding.inputs);
-    let inputs = gravure_core::Inputs { importance: Some(&importance), hessian: hessian.as_deref() };
+    let inputs = gravure_core::Inputs { importance: Some(&importance), hessian: hessians.as_ref().map(|[seen, _]| &**seen) };
     let errors_of = |method: &dyn Method, encoding: &'static dyn Encoding, weights: &[f32]| -> Result<Vec<f64>> {
         let count = weights.len() / columns.max(1) as usize;
         let mut encoded = vec![0_u8; encoding.row_bytes(columns)? as usize * count];
@@ -192,8 +195,8 @@ fn tensor_errors(
         encoding.decode(&encoded, &mut changes)?;
         changes.iter_mut().zip(weights).for_each(|(d, w)| *d -= w);
         let by_diagonal = |change: &[f32]| change.iter().zip(&importance).map(|(d, h)| f64::from(*d).powi(2) * f64::from(*h)).sum();
-        Ok(match &hessian {
-            Some(hessian) => gravure_methods::output_errors(hessian, &changes),
+        Ok(match &hessians {
+            Some([_, judge]) => gravure_methods::output_errors(judge, &changes),
             None => changes.chunks_exact(columns as usize).map(by_diagonal).collect(),
         })
     };
@@ -251,7 +254,7 @@ fn coarse(errors: &[CandidateError]) -> Result<(&'static dyn Encoding, f64)> {
     best.map(|(_, encoding, error)| (encoding, error)).ok_or_else(|| Error::request("no encoding can hold this tensor"))
 }
 
-/// Divergence for each unit of error of every tensor, and whether it was measured.
+/// Divergence for each unit of error of every tensor, and whether it was measured; and that of rounded inputs alone.
 #[allow(clippy::too_many_arguments)]
 fn constants(
     request: &OptimizeRequest,
@@ -262,7 +265,7 @@ fn constants(
     rounding: &Rounding<'_>,
     work: &Work,
     observer: &dyn Observer,
-) -> Result<Vec<(f64, bool)>> {
+) -> Result<(Vec<(f64, bool)>, f64)> {
     let activations = if is_large(copy) { request.source.activations } else { Activations::F32 };
     let options = LoadOptions { positions: request.context, activations, ..request.source.clone() };
     let own;
@@ -274,7 +277,9 @@ fn constants(
     };
     let tokens = text_tokens(&reference.model, &request.calibration_data)?;
     let first = first_token(tokenizer(&reference.model)?);
-    let windows = Windows::new(&tokens, request.context, first, Some(sensitivity_windows(request, copy)))?;
+    // Those of the end: second moments that roundings are judged by come from there.
+    let windows = Windows::new(&tokens, request.context, first, request.calibration_windows)?;
+    let (_, windows) = windows.split_at(windows.count().saturating_sub(sensitivity_windows(request, copy)));
     let what = QualityRequest { windows, threads: reference.threads, worst: 0 };
     let layers = if is_large(copy) { MEASURED_OF_LARGE } else { MEASURED_LAYERS };
     let chosen: Vec<usize> = (0..tensors.len()).filter(|&i| is_measured(tensors[i], tensors, layers)).collect();
@@ -284,7 +289,7 @@ fn constants(
         let tensor = tensors[index];
         let (encoding, error) = coarse(&errors[index]).at_item(|| tensor.name.clone())?;
         let depends = [encoding.id().to_owned(), sensitivity_windows(request, copy).to_string(), rounding.method.id().to_owned()];
-        let divergence = work.once(&format!("divergence by {}", tensor.name), &depends, || {
+        let divergence = work.once(&format!("divergence by {}, judged apart", tensor.name), &depends, || {
             let variant = prepare(with_one(copy, tensor, encoding, rounding, reference.threads)?, &options)?;
             let result = quality(&what, &subject(&variant)?, Some(&subject(reference)?), &mut |_, _| observer.go_on())?;
             let divergence = result.comparison.map_or(f64::NAN, |c| c.kl_divergence.value);
@@ -298,7 +303,18 @@ fn constants(
         measured.insert(index, if error > 0.0 { divergence / error } else { 0.0 });
     }
     observer.end();
-    Ok((0..tensors.len()).map(|i| measured.get(&i).map_or_else(|| (interpolated(i, tensors, &measured), false), |c| (*c, true))).collect())
+    // Large models are measured with inputs as they are at work: it is in their constants.
+    let floor = if activations == request.source.activations {
+        0.0
+    } else {
+        work.once("divergence by rounded inputs", &[sensitivity_windows(request, copy).to_string()], || {
+            let packed = prepare(stand_in(copy)?, &LoadOptions { positions: request.context, ..request.source.clone() })?;
+            let result = quality(&what, &subject(&packed)?, Some(&subject(reference)?), &mut |_, _| observer.go_on())?;
+            Ok(result.comparison.map_or(0.0, |c| c.kl_divergence.value))
+        })?
+    };
+    let constant = |i| measured.get(&i).map_or_else(|| (interpolated(i, tensors, &measured), false), |c| (*c, true));
+    Ok(((0..tensors.len()).map(constant).collect(), floor))
 }
 
 /// Tensors outside the layers are all measured, of the layers evenly spaced ones, the first and the last

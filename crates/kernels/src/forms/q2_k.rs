@@ -21,7 +21,9 @@ impl Form for Q2K {
 
     #[inline(always)]
     fn split(row: &[u8], parts: &mut Parts) {
-        parts.scales.copy_from_slice(&row[..16]);
+        for (byte, (scale, minimum)) in row[..16].iter().zip(parts.scales.iter_mut().zip(&mut parts.minima)) {
+            (*scale, *minimum) = (byte & 15, byte >> 4);
+        }
         parts.codes = unpack_two_bits(&row[16..80]);
         parts.d = short(row, 80).into();
         parts.m = short(row, 82);

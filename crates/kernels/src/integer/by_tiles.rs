@@ -24,7 +24,13 @@ impl<L: Lanes, F: Form> TileWork for ByTiles<'_, L, F> {
     fn run<X: Tiles>(self, tiles: &mut X) {
         let (p, tile) = (self.product, self.tile);
         let (count, columns) = (p.out.rows(), p.packed.columns);
-        let geometry = Geometry { groups: Shape::<F>::GROUPS, steps: Shape::<F>::STEPS, offset: F::OFFSET != 0, minima: F::MINIMA };
+        let geometry = Geometry {
+            groups: Shape::<F>::GROUPS,
+            steps: Shape::<F>::STEPS,
+            offset: F::OFFSET != 0,
+            minima: F::MINIMA,
+            least: Shape::<F>::LEAST,
+        };
         let mut configured = 0;
         let mut group = p.range.start;
         while group < p.range.end {
@@ -59,12 +65,14 @@ impl<L: Lanes, F: Form> TileWork for ByTiles<'_, L, F> {
                             codes: tile.codes.cast_const(),
                             scales: tile.scales.cast_const(),
                             minima: tile.minima.cast_const(),
+                            least: tile.least.cast_const(),
                             rows,
                             activations: panel.codes.cast::<u8>().wrapping_add(at),
                             stride: columns,
                             factors: panel.scales.wrapping_add(at / F::COLUMNS * rows),
                             starts: panel.starts.wrapping_add(at / F::GROUP * rows),
                             negated: panel.negated.wrapping_add(at / F::GROUP * rows),
+                            words: panel.words.wrapping_add(at / F::GROUP / 2 * rows),
                             sums: tile.sums.add(first * wide * ROWS),
                         };
                         tiles::multiply::<L, X>(tiles, operands);

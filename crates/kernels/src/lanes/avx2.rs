@@ -135,6 +135,10 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
         }
     }
     #[inline(always)]
+    unsafe fn by_64(value: [__m256i; 2]) -> [__m256i; 2] {
+        unsafe { [_mm256_slli_epi32::<6>(value[0]), _mm256_slli_epi32::<6>(value[1])] }
+    }
+    #[inline(always)]
     unsafe fn plus(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
         unsafe { [_mm256_add_epi32(a[0], b[0]), _mm256_add_epi32(a[1], b[1])] }
     }

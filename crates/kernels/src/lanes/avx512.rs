@@ -68,6 +68,10 @@ impl Lanes for Avx512 {
         unsafe { _mm512_dpbusd_epi32(sum, unsigned, signed) }
     }
     #[inline(always)]
+    unsafe fn by_64(value: __m512i) -> __m512i {
+        unsafe { _mm512_slli_epi32::<6>(value) }
+    }
+    #[inline(always)]
     unsafe fn plus(a: __m512i, b: __m512i) -> __m512i {
         unsafe { _mm512_add_epi32(a, b) }
     }

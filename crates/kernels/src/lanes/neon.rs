@@ -176,6 +176,10 @@ impl<const MIXED: bool> Lanes for Neon<MIXED> {
         unsafe { four!(i => vreinterpretq_u8_s32(signed_dot(vreinterpretq_s32_u8(sum[i]), unsigned[i], signed[i]))) }
     }
     #[inline(always)]
+    unsafe fn by_64(value: Self::Int) -> Self::Int {
+        unsafe { four!(i => vreinterpretq_u8_s32(vshlq_n_s32::<6>(vreinterpretq_s32_u8(value[i])))) }
+    }
+    #[inline(always)]
     unsafe fn plus(a: Self::Int, b: Self::Int) -> Self::Int {
         unsafe { four!(i => vreinterpretq_u8_s32(vaddq_s32(vreinterpretq_s32_u8(a[i]), vreinterpretq_s32_u8(b[i])))) }
     }

@@ -93,6 +93,14 @@ impl Lanes for Portable {
         out
     }
     #[inline(always)]
+    unsafe fn by_64(value: [u8; BYTES]) -> [u8; BYTES] {
+        let mut out = [0; BYTES];
+        for (out, value) in out.chunks_exact_mut(4).zip(integers(&value)) {
+            out.copy_from_slice(&value.wrapping_mul(64).to_le_bytes());
+        }
+        out
+    }
+    #[inline(always)]
     unsafe fn plus(a: [u8; BYTES], b: [u8; BYTES]) -> [u8; BYTES] {
         let (a, b) = (integers(&a), integers(&b));
         let mut out = [0; BYTES];
