@@ -147,6 +147,20 @@ fn a_search_keeps_its_schema() {
 }
 
 #[test]
+fn a_search_without_texts_brings_its_own() {
+    let folder = workshop();
+    let search = ["-q", "search", "models/gravure-tiny", "-o", "own", "-c", "64", "--trials", "1", "--methods", "rtn"];
+    let small = ["--encodings", "q4_k,q8_0", "--calibration-chunks", "2", "--sensitivity-chunks", "1", "--trial-chunks", "1"];
+    let all = [&search[..], &small, &["--eval-chunks", "2"]].concat();
+    run(folder, &[&all[..], &["--dry-run"]].concat());
+    assert!(!folder.join("own").exists());
+    run(folder, &all);
+    for (name, text) in [("calibration.txt", gravure::BuiltInText::Calibration), ("evaluation.txt", gravure::BuiltInText::Evaluation)] {
+        assert_eq!(std::fs::read_to_string(folder.join("own").join(name)).unwrap(), text.text());
+    }
+}
+
+#[test]
 fn recipes_speak() {
     let folder = workshop();
     std::fs::write(folder.join("odd.toml"), "model = \"m\"\n\n[budget]\nmax-size = \"4MB\"\nmax-beauty = 3\n").unwrap();

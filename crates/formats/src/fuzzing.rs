@@ -72,7 +72,7 @@ pub fn read_config(bytes: &[u8], catalog: &Catalog, limits: &Limits) -> Result<(
 /// Reads the bytes as a PyTorch checkpoint (zip or stream), and the first row of each of its tensors.
 pub fn read_pytorch(bytes: &[u8], catalog: &Catalog, limits: &Limits) -> Result<()> {
     let source: Arc<dyn ReadAt> = Arc::new(MemoryReader::new(bytes, "memory"));
-    let request = ReadRequest { path: Path::new("memory"), catalog, limits, lenient: false };
+    let request = ReadRequest { path: Path::new("memory"), catalog, limits, lenient: false, tokenizer_later: false };
     let (tensors, _) = pytorch::read_source(&source, &request, &mut Vec::new())?;
     read_first_rows(&tensors)
 }

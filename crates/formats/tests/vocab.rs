@@ -12,7 +12,7 @@ use gravure_text::{Around, SpecialText, Tokenizer};
 fn tokenizer(path: &Path) -> Tokenizer {
     let catalog = Catalog::EMPTY;
     let limits = Limits::default();
-    let model = Gguf.read(&ReadRequest { path, catalog: &catalog, limits: &limits, lenient: false }).unwrap();
+    let model = Gguf.read(&ReadRequest { path, catalog: &catalog, limits: &limits, lenient: false, tokenizer_later: false }).unwrap();
     Tokenizer::clone(&model.tokenizer.unwrap())
 }
 

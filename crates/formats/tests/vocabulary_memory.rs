@@ -92,7 +92,8 @@ fn a_large_vocabulary_takes_little_memory() {
     };
     let catalog = Catalog::EMPTY;
     let limits = Limits::default();
-    let model = Gguf.read(&ReadRequest { path: &path, catalog: &catalog, limits: &limits, lenient: false }).unwrap();
+    let model =
+        Gguf.read(&ReadRequest { path: &path, catalog: &catalog, limits: &limits, lenient: false, tokenizer_later: false }).unwrap();
     package_and_write(&model, &path.with_extension("copy"));
     let grown = peak().unwrap_or(0) - before;
     assert_eq!(model.metadata.len(), 3);

@@ -55,7 +55,7 @@ pub(crate) fn base_of(adapter: &Model, named: Option<&Path>, lenient: bool, limi
                 .help("name its folder with --base; config.json and the tokenizer in it are enough"));
         }
     };
-    let request = ReadRequest { path, catalog: catalog(), limits, lenient };
+    let request = ReadRequest { path, catalog: catalog(), limits, lenient, tokenizer_later: false };
     let base = recognise(path)?.read_configuration(&request).in_file(path)?;
     if base.adapter.is_some() {
         return Err(Error::request("the base is an adapter itself").in_file(path).help("name the model that it changes"));

@@ -1,13 +1,14 @@
 //! From a path to a model that is ready to run.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use gravure_base::{Error, Limits, Result};
+use gravure_base::{Error, ErrorKind, Limits, Result};
 pub use gravure_core::contracts::{Activations, CacheType};
 use gravure_core::contracts::{Decoder, LoadRequest, Loaded};
 use gravure_core::{HyperKey, Model};
 
-use crate::open::{OpenRequest, open};
+use crate::open::{OpenRequest, open_by};
 use crate::quantize::threads;
 use crate::{Observer, adapter, catalog, translate};
 
@@ -96,12 +97,31 @@ impl Engine {
 /// `Input` for weights that are no numbers; `Limit` where memory does not suffice.
 pub fn load(options: &LoadOptions, observer: &dyn Observer) -> Result<Engine> {
     let request = OpenRequest { path: &options.path, format: options.format.as_deref(), lenient: options.lenient, limits: options.limits };
-    let model = open(&request)?;
+    // What adapters add to the tokenizer is looked up in it, and what is passed over in a lenient reading is told at once.
+    let later = options.adapters.is_empty() && !options.lenient;
+    let (mut model, format) = open_by(&request, later)?;
     for note in &model.notes {
         observer.note(&format!("{}: {}", note.subject, note.text));
     }
     observer.go_on()?;
-    prepare(model, options)
+    if model.tokenizer.is_some() {
+        return prepare(model, options);
+    }
+    let (tokenizer, weights) = std::thread::scope(|scope| {
+        let tokenizer = scope.spawn(|| format.tokenizer(&model, &options.limits));
+        let weights = load_weights(&model, options);
+        (tokenizer.join(), weights)
+    });
+    let tokenizer = tokenizer.map_err(|_| Error::bug("reading the tokenizer panicked"))?;
+    match tokenizer {
+        Ok(tokenizer) => model.tokenizer = tokenizer.map(Arc::new),
+        Err(error) if error.kind() == ErrorKind::Unsupported => {
+            observer.note(&format!("{}: {}", error.item().unwrap_or("tokenizer"), error.message()));
+        }
+        Err(error) => return Err(error.in_file(&model.source.path)),
+    }
+    let (loaded, threads) = weights?;
+    Ok(Engine { model, loaded, threads })
 }
 
 /// Loads the weights of a model that is open already.
@@ -109,7 +129,12 @@ pub fn load(options: &LoadOptions, observer: &dyn Observer) -> Result<Engine> {
 /// # Errors
 /// As [`load`].
 pub(crate) fn prepare(model: Model, options: &LoadOptions) -> Result<Engine> {
-    let graph_model = translate::to_graph(&model, catalog(), gravure_formats::neutral_name)?;
+    let (loaded, threads) = load_weights(&model, options)?;
+    Ok(Engine { model, loaded, threads })
+}
+
+fn load_weights(model: &Model, options: &LoadOptions) -> Result<(Box<dyn Loaded>, usize)> {
+    let graph_model = translate::to_graph(model, catalog(), gravure_formats::neutral_name)?;
     let runtime = match &options.runtime {
         Some(id) => catalog().runtime(id)?,
         None => *catalog().runtimes.first().ok_or_else(|| Error::bug("no runtime is registered"))?,
@@ -128,8 +153,8 @@ pub(crate) fn prepare(model: Model, options: &LoadOptions) -> Result<Engine> {
         activations: options.activations,
         adapters,
     });
-    let loaded = loaded.map_err(|e| e.renamed(|item| stored_name(&model, &graph_model, item)).in_file(&options.path))?;
-    Ok(Engine { model, loaded, threads })
+    let loaded = loaded.map_err(|e| e.renamed(|item| stored_name(model, &graph_model, item)).in_file(&options.path))?;
+    Ok((loaded, threads))
 }
 
 /// The name that a tensor has in its file, for an item that ends with its neutral name.
@@ -171,7 +196,7 @@ mod tests {
     fn models_that_are_loaded_side_by_side_share_what_they_have_in_common() {
         let folder = tempfile::tempdir().unwrap();
         tiny_model::write("llama", &Options::default(), folder.path()).unwrap();
-        let opened = open(&OpenRequest { path: folder.path(), format: None, lenient: false, limits: Limits::default() }).unwrap();
+        let opened = crate::open(&OpenRequest { path: folder.path(), format: None, lenient: false, limits: Limits::default() }).unwrap();
         let mut model = translate::to_neutral(&opened, catalog(), gravure_formats::neutral_name).unwrap();
         let rows = Arc::new(AtomicU64::new(0));
         let at = model.tensors.iter().position(|t| t.name.contains("ffn_down")).unwrap();

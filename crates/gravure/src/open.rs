@@ -33,14 +33,22 @@ impl<'a> OpenRequest<'a> {
 /// # Errors
 /// `NotFound` for a missing path, `Unsupported` where no format knows it, and whatever the format says.
 pub fn open(request: &OpenRequest<'_>) -> Result<Model> {
+    open_by(request, false).map(|(model, _)| model)
+}
+
+/// The same, and its format; where it may be, the tokenizer is left to that.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn open_by(request: &OpenRequest<'_>, tokenizer_later: bool) -> Result<(Model, &'static dyn Format)> {
     let format = match request.format {
         Some(id) => catalog().format(id)?,
         None => recognise(request.path)?,
     };
-    let read = ReadRequest { path: request.path, catalog: catalog(), limits: &request.limits, lenient: request.lenient };
+    let read = ReadRequest { path: request.path, catalog: catalog(), limits: &request.limits, lenient: request.lenient, tokenizer_later };
     let model = format.read(&read).map_err(|e| e.in_file(request.path))?;
     dimensions::check(&model)?;
-    Ok(model)
+    Ok((model, format))
 }
 
 /// The format that is surest about `path`.

@@ -11,7 +11,21 @@
 //! have them laid out in bytes first, for [`TILE_COLUMNS`] columns of 32 rows at a time. Both do the same
 //! operations in the same order: a result does not depend on how many rows there are.
 
+/// A loop over `0..$count`, at most 8, written out, so that its counter is a constant in each turn.
+macro_rules! written_out {
+    ($count:expr, $index:ident, $body:block) => {
+        written_out!(@ $count, $index, $body, 0 1 2 3 4 5 6 7)
+    };
+    (@ $count:expr, $index:ident, $body:block, $($value:literal)*) => {
+        $(if $count > $value {
+            let $index: usize = $value;
+            $body
+        })*
+    };
+}
+
 mod by_tiles;
+mod tile;
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -19,6 +33,7 @@ use std::marker::PhantomData;
 use gravure_base::{Error, Result};
 
 use self::by_tiles::ByTiles;
+use self::tile::{Line, Tile};
 use crate::arena::Block;
 use crate::dispatch::{Level, Work};
 use crate::form::{Form, PIECE, Parts, Shape, by_minima};
@@ -78,19 +93,6 @@ impl<const T: usize> Panel<T> {
     fn step(self, step: usize, t: usize) -> *const i32 {
         self.codes.wrapping_add(step * T + t)
     }
-}
-
-/// A loop over `0..$count`, at most 8, written out, so that its counter is a constant in each turn.
-macro_rules! written_out {
-    ($count:expr, $index:ident, $body:block) => {
-        written_out!(@ $count, $index, $body, 0 1 2 3 4 5 6 7)
-    };
-    (@ $count:expr, $index:ident, $body:block, $($value:literal)*) => {
-        $(if $count > $value {
-            let $index: usize = $value;
-            $body
-        })*
-    };
 }
 
 /// Where sums of codes begin.
@@ -181,84 +183,9 @@ impl<F: Form, const T: usize> Work for Direct<F, T> {
     }
 }
 
-/// What vectors are stored to: lines of the cache, so that none lies in two.
-#[derive(Debug, Clone, Copy)]
-#[repr(align(64))]
-struct Line(#[allow(dead_code, reason = "read through pointers")] [u8; 64]);
-
 thread_local! {
     /// Room for a tile and its results, kept from product to product.
     static ROOM: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Codes, scales and minima of [`TILE_COLUMNS`] columns of some groups of rows, laid out for many rows of
-/// activations: by group of columns, step, group of rows.
-#[derive(Debug, Clone, Copy)]
-struct Tile {
-    codes: *mut u8,
-    scales: *mut f32,
-    /// Factors of minima of blocks.
-    minima: *mut f32,
-    /// Minima of blocks of several groups, by step.
-    least: *mut u8,
-    /// Results so far: for each row of activations 16 of each group of rows.
-    sums: *mut f32,
-}
-
-impl Tile {
-    /// A tile for `count` rows of activations.
-    fn new<F: Form>(room: &mut Vec<Line>, count: usize) -> Self {
-        let line = size_of::<Line>();
-        let codes = TILE_COLUMNS * TILE_GROUPS * ROWS / line;
-        let groups = TILE_COLUMNS / F::GROUP * TILE_GROUPS * ROWS * size_of::<f32>() / line;
-        let blocks = TILE_COLUMNS / F::COLUMNS * TILE_GROUPS;
-        let minima = if F::MINIMA { blocks * ROWS * size_of::<f32>() / line } else { 0 };
-        let least = blocks * Shape::<F>::LEAST * PIECE / line;
-        let total = codes + groups + minima + least + count * TILE_GROUPS * ROWS * size_of::<f32>() / line;
-        if room.len() < total {
-            room.resize(total, Line([0; 64]));
-        }
-        let codes_at = room.as_mut_ptr();
-        let scales_at = codes_at.wrapping_add(codes);
-        let minima_at = scales_at.wrapping_add(groups);
-        let least_at = minima_at.wrapping_add(minima);
-        let sums_at = least_at.wrapping_add(least);
-        Self { codes: codes_at.cast(), scales: scales_at.cast(), minima: minima_at.cast(), least: least_at.cast(), sums: sums_at.cast() }
-    }
-
-    /// Lays out `blocks` blocks of `R` groups of rows.
-    #[inline(always)]
-    unsafe fn fill<L: Lanes, F: Form, const R: usize>(self, block: [*const u8; R], blocks: usize) {
-        // SAFETY: every group of rows has so many blocks, and the tile has room for them.
-        unsafe {
-            for r in 0..R {
-                for index in 0..blocks {
-                    let block = block[r].add(index * Shape::<F>::BYTES);
-                    let d = Shape::<F>::d::<L>(block);
-                    if F::MINIMA {
-                        L::float_store(Shape::<F>::m::<L>(block), self.minima.add((index * R + r) * ROWS));
-                    }
-                    for step in 0..Shape::<F>::LEAST {
-                        let at = ((index * Shape::<F>::LEAST + step) * R + r) * PIECE;
-                        L::store(Shape::<F>::least::<L>(block, step), self.least.add(at));
-                    }
-                    let mut first = 0;
-                    while first < Shape::<F>::GROUPS {
-                        written_out!(Shape::<F>::TOGETHER, next, {
-                            let place = index * Shape::<F>::GROUPS + first + next;
-                            for step in 0..Shape::<F>::STEPS {
-                                let at = ((place * Shape::<F>::STEPS + step) * R + r) * PIECE;
-                                L::store(Shape::<F>::codes::<L>(block, first, next, step), self.codes.add(at));
-                            }
-                            let at = (place * R + r) * ROWS;
-                            L::float_store(Shape::<F>::scales::<L>(block, d, first + next), self.scales.add(at));
-                        });
-                        first += Shape::<F>::TOGETHER;
-                    }
-                }
-            }
-        }
-    }
 }
 
 /// `R` groups of rows, laid out, by `T` rows of activations.

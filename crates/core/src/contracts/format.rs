@@ -31,6 +31,8 @@ pub struct ReadRequest<'a> {
     pub limits: &'a Limits,
     /// Whether unknown keys and tensors are notes in the model instead of errors.
     pub lenient: bool,
+    /// Whether the tokenizer may be left to [`Format::tokenizer`].
+    pub tokenizer_later: bool,
 }
 
 /// What a writer is handed.
@@ -108,6 +110,11 @@ pub trait Format: Send + Sync + std::fmt::Debug {
     /// the source and in the result.
     fn read_configuration(&self, request: &ReadRequest<'_>) -> Result<Model> {
         self.read(request)
+    }
+
+    /// The tokenizer of a model that was read without it, because the request allows it; it takes as long as some weights.
+    fn tokenizer(&self, _model: &Model, _limits: &Limits) -> Result<Option<Tokenizer>> {
+        Ok(None)
     }
 
     /// The tokenizer as a program will read it that opens what this format wrote; `None` where the

@@ -38,6 +38,10 @@ impl Format for Gguf {
         read::read(request)
     }
 
+    fn tokenizer(&self, model: &Model, limits: &Limits) -> Result<Option<Tokenizer>> {
+        tokenizer::read(&model.metadata, limits)
+    }
+
     fn tokenizer_as_written(&self, source: &Tokenizer) -> Result<Option<Tokenizer>> {
         let mut metadata = Metadata::new();
         tokenizer::write(source, &mut metadata)?;

@@ -108,7 +108,8 @@ fn assemble(mut opened: Vec<Opened>, files: Vec<PathBuf>, request: &ReadRequest<
         let present: HashSet<_> = tensors.iter().filter_map(|t| t.id).collect();
         hyperparameters.notice_tensors(|id| present.contains(id));
     }
-    let tokenizer = match tokenizer::read(&metadata, request.limits) {
+    let read = if request.tokenizer_later { Ok(None) } else { tokenizer::read(&metadata, request.limits) };
+    let tokenizer = match read {
         Ok(tokenizer) => tokenizer.map(Arc::new),
         Err(error) if request.lenient || error.kind() == ErrorKind::Unsupported => {
             notes.push(Note { subject: error.item().unwrap_or("tokenizer").to_owned(), text: error.message().to_owned() });

@@ -58,7 +58,7 @@ pub(crate) fn folder() -> tempfile::TempDir {
 }
 
 pub(crate) fn read_with(path: &Path, limits: &Limits) -> Result<Model> {
-    super::read::read(&ReadRequest { path, catalog: &CATALOG, limits, lenient: false })
+    super::read::read(&ReadRequest { path, catalog: &CATALOG, limits, lenient: false, tokenizer_later: false })
 }
 
 pub(crate) fn read(path: &Path) -> Result<Model> {

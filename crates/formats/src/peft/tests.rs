@@ -120,7 +120,7 @@ fn broken_files_are_refused() {
         let whole = std::fs::read(&path).unwrap();
         let mut attempt = |bytes: &[u8]| {
             std::fs::write(&path, bytes).unwrap();
-            let request = ReadRequest { path: folder.path(), catalog: catalog(), limits: &limits, lenient: false };
+            let request = ReadRequest { path: folder.path(), catalog: catalog(), limits: &limits, lenient: false, tokenizer_later: false };
             let model = Peft.read(&request);
             refused += usize::from(model.is_err());
             for tensor in model.map(|m| m.tensors).unwrap_or_default() {

@@ -84,7 +84,7 @@ pub(crate) fn catalog() -> &'static Catalog {
 
 /// Reads `path` with default limits.
 pub(crate) fn read(format: &dyn gravure_core::Format, path: &Path, lenient: bool) -> Result<Model> {
-    format.read(&ReadRequest { path, catalog: catalog(), limits: &Limits::default(), lenient })
+    format.read(&ReadRequest { path, catalog: catalog(), limits: &Limits::default(), lenient, tokenizer_later: false })
 }
 
 /// The bytes of all rows of a tensor.

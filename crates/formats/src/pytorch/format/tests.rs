@@ -171,7 +171,8 @@ fn files_that_are_something_else_say_so() {
 /// The tensors of a checkpoint in memory.
 fn tensors(bytes: Vec<u8>) -> Result<Vec<gravure_core::Tensor>> {
     let source: Arc<dyn ReadAt> = Arc::new(MemoryReader::new(bytes, "test"));
-    let request = ReadRequest { path: Path::new("test"), catalog: catalog(), limits: &Limits::default(), lenient: false };
+    let request =
+        ReadRequest { path: Path::new("test"), catalog: catalog(), limits: &Limits::default(), lenient: false, tokenizer_later: false };
     super::super::read::read_source(&source, &request, &mut Vec::new()).map(|(tensors, _)| tensors)
 }
 

@@ -198,8 +198,11 @@ fn unknown_ways_are_named() {
     std::fs::copy(fixtures().join("awq/model.safetensors"), dir.path().join("model.safetensors")).unwrap();
     let limits = gravure_core::Limits::default();
     let model = super::super::HuggingFace;
-    let lenient =
-        gravure_core::Format::read(&model, &ReadRequest { path: dir.path(), catalog: catalog(), limits: &limits, lenient: true }).unwrap();
+    let lenient = gravure_core::Format::read(
+        &model,
+        &ReadRequest { path: dir.path(), catalog: catalog(), limits: &limits, lenient: true, tokenizer_later: false },
+    )
+    .unwrap();
     assert!(lenient.tensors.len() == 4 && lenient.notes.iter().any(|n| n.text.contains("hqq")));
 }
 
