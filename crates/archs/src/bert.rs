@@ -67,7 +67,7 @@ impl Architecture for Bert {
         parameters.bool(HyperKey::CausalAttention, false);
         pooling::set(&mut parameters, &config)?;
         if let Some(labels) = labels(&config) {
-            parameters.set(HyperKey::ClassifierLabels, Value::Strings(labels));
+            parameters.set(HyperKey::ClassifierLabels, Value::Strings(labels.into()));
         }
         parameters.u32(HyperKey::TokenTypeCount, config.or("type_vocab_size", 2)?);
 

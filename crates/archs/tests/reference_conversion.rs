@@ -54,7 +54,7 @@ fn entry(key: &str, value: &Value) -> serde_json::Value {
         Value::F32(v) => json!({"key": key, "type": "float32", "value": f64::from(*v)}),
         Value::Bool(v) => json!({"key": key, "type": "bool", "value": v}),
         Value::String(v) => json!({"key": key, "type": "string", "value": v}),
-        Value::Strings(v) => json!({"key": key, "type": "array", "of": "string", "count": v.len(), "value": v}),
+        Value::Strings(v) => json!({"key": key, "type": "array", "of": "string", "count": v.len(), "value": v.iter().collect::<Vec<_>>()}),
         other => panic!("{key}: {other:?}"),
     }
 }

@@ -73,6 +73,13 @@ impl<'a> Cursor<'a> {
         Ok(out)
     }
 
+    /// Replaces `out` with the next `count` bytes; as [`Cursor::bytes`].
+    pub fn bytes_into(&mut self, count: u64, out: &mut Vec<u8>) -> Result<()> {
+        self.check_count(count, 1, "bytes")?;
+        out.resize(usize::try_from(count).map_err(|_| self.error("length does not fit in memory"))?, 0);
+        self.fill(out)
+    }
+
     /// Skips `count` bytes.
     pub fn skip(&mut self, count: u64) -> Result<()> {
         self.check_count(count, 1, "bytes")?;

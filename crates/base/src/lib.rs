@@ -15,6 +15,7 @@ mod output;
 mod pages;
 mod reader;
 mod storage;
+mod texts;
 
 pub use atomic::{AtomicFile, folder_of, partial_path};
 pub use atomic_folder::{AtomicFolder, remove_all};
@@ -26,3 +27,4 @@ pub use output::{FinishedFile, OutputFile, journal_path};
 pub use pages::Pages;
 pub use reader::{FileReader, MemoryReader, ReadAt, SliceReader};
 pub use storage::{Disk, OutputHandle, Storage, free_space};
+pub use texts::Texts;

@@ -155,18 +155,20 @@ impl<'a> Hessians<'a> {
         let windows = self.windows()?;
         let held_out = if self.holds_out { windows.count() / HELD_OUT } else { 0 };
         let (most, rest) = windows.split_at(windows.count() - held_out);
-        let mut first = self.moments(block, &most)?;
-        if held_out == 0 {
-            let alone = |(id, h)| (id, Seen { all: Arc::new(h), apart: None });
-            return Ok(Arc::new(first.into_iter().map(alone).collect()));
-        }
+        let first = self.moments(block, &most)?;
+        let mut second = if held_out == 0 { BTreeMap::new() } else { self.moments(block, &rest)? };
         let share = held_out as f32 / windows.count() as f32;
         let mut out = BTreeMap::new();
-        for (id, second) in self.moments(block, &rest)? {
-            let Some(first) = first.remove(&id) else { return Err(Error::bug("a matrix that only some windows reach")) };
+        for (id, first) in first {
+            let Some(second) = second.remove(&id) else {
+                out.insert(id, Seen { all: Arc::new(first), apart: None });
+                continue;
+            };
             let all = Arc::new(first.mixed(&second, share)?);
             out.insert(id, Seen { all, apart: Some([Arc::new(first), Arc::new(second)]) });
         }
+        // What only the last windows reach has nobody else to be judged by.
+        out.extend(second.into_iter().map(|(id, second)| (id, Seen { all: Arc::new(second), apart: None })));
         Ok(Arc::new(out))
     }
 
@@ -202,4 +204,44 @@ fn in_blocks(shared: &BTreeMap<TensorId, TensorId>, model: &Model) -> BTreeMap<T
 /// The error of asking for a method without what it needs.
 pub(crate) fn text_missing() -> Error {
     Error::request("the method needs a text to see the inputs of the matrices on").help("give one with --calibration-data")
+}
+
+#[cfg(test)]
+mod tests {
+    use gravure_core::Limits;
+    use gravure_testing::tiny_model::{self, Options};
+
+    use super::*;
+    use crate::Quiet;
+    use crate::engine::{LoadOptions, load};
+
+    #[test]
+    fn windows_that_are_held_out_judge_and_are_part_of_all() {
+        let folder = tempfile::tempdir().unwrap();
+        tiny_model::write("llama", &Options::default(), folder.path()).unwrap();
+        let path = folder.path().join("text.txt");
+        std::fs::write(&path, (0..400).map(|i| format!("{} ", i * i)).collect::<String>()).unwrap();
+        let options = LoadOptions { threads: 1, positions: 32, limits: Limits::default(), ..LoadOptions::new(folder.path()) };
+        let engine = Arc::new(load(&options, &Quiet).unwrap());
+        let text = CalibrationText { context: 16, windows: Some(9), ..CalibrationText::new(&path) };
+        let whole = Hessians::new(Arc::clone(&engine), &text, &Quiet).unwrap();
+        let parted = Hessians::new(engine, &text, &Quiet).unwrap().holding_out();
+        let mut seen = 0;
+        for id in whole.maps.keys() {
+            let (all, again) = (whole.get(id).unwrap().unwrap(), parted.get(id).unwrap().unwrap());
+            let [rounds, judges] = parted.apart(id).unwrap().unwrap();
+            assert_ne!(rounds, judges);
+            let most = all.values().iter().fold(0.0_f32, |m, v| m.max(v.abs()));
+            for (i, v) in all.values().iter().enumerate() {
+                assert!((v - again.values()[i]).abs() <= 1e-5 * most);
+                // Two of nine windows are held out.
+                let mixed = (7.0 * rounds.values()[i] + 2.0 * judges.values()[i]) / 9.0;
+                assert!((v - mixed).abs() <= 1e-5 * most);
+            }
+            let [same, itself] = whole.apart(id).unwrap().unwrap();
+            assert!(same == itself && same == all);
+            seen += 1;
+        }
+        assert!(seen > 0);
+    }
 }

@@ -207,9 +207,10 @@ fn shown_metadata(metadata: &Metadata) -> Vec<(String, String)> {
 
 /// A value for people: long texts and arrays are cut.
 pub(crate) fn shown(value: &Value) -> String {
-    fn list<T: std::fmt::Display>(items: &[T]) -> String {
-        let head: Vec<String> = items.iter().take(6).map(ToString::to_string).collect();
-        let more = if items.len() > 6 { format!(", ... {} in all", items.len()) } else { String::new() };
+    fn list<T: std::fmt::Display>(items: impl ExactSizeIterator<Item = T>) -> String {
+        let count = items.len();
+        let head: Vec<String> = items.take(6).map(|item| item.to_string()).collect();
+        let more = if count > 6 { format!(", ... {count} in all") } else { String::new() };
         format!("[{}{more}]", head.join(", "))
     }
     match value {
@@ -228,18 +229,18 @@ pub(crate) fn shown(value: &Value) -> String {
             format!("{}... ({} characters)", v.chars().take(100).collect::<String>(), v.chars().count())
         }
         Value::String(v) => v.clone(),
-        Value::U8s(v) => list(v),
-        Value::I8s(v) => list(v),
-        Value::U16s(v) => list(v),
-        Value::I16s(v) => list(v),
-        Value::U32s(v) => list(v),
-        Value::I32s(v) => list(v),
-        Value::F32s(v) => list(v),
-        Value::Bools(v) => list(v),
-        Value::Strings(v) => list(v),
-        Value::U64s(v) => list(v),
-        Value::I64s(v) => list(v),
-        Value::F64s(v) => list(v),
+        Value::U8s(v) => list(v.iter()),
+        Value::I8s(v) => list(v.iter()),
+        Value::U16s(v) => list(v.iter()),
+        Value::I16s(v) => list(v.iter()),
+        Value::U32s(v) => list(v.iter()),
+        Value::I32s(v) => list(v.iter()),
+        Value::F32s(v) => list(v.iter()),
+        Value::Bools(v) => list(v.iter()),
+        Value::Strings(v) => list(v.iter()),
+        Value::U64s(v) => list(v.iter()),
+        Value::I64s(v) => list(v.iter()),
+        Value::F64s(v) => list(v.iter()),
         Value::Arrays(v) => format!("[{} arrays]", v.len()),
     }
 }

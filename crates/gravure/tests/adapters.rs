@@ -29,7 +29,7 @@ fn entry(key: &str, value: &Value) -> Json {
         Value::U32(v) => json!({"key": key, "type": "uint32", "value": v}),
         Value::F32(v) => json!({"key": key, "type": "float32", "value": f64::from(*v)}),
         Value::String(v) => json!({"key": key, "type": "string", "value": v}),
-        Value::Strings(v) => json!({"key": key, "type": "array", "of": "string", "count": v.len(), "value": v}),
+        Value::Strings(v) => json!({"key": key, "type": "array", "of": "string", "count": v.len(), "value": v.iter().collect::<Vec<_>>()}),
         Value::U32s(v) => json!({"key": key, "type": "array", "of": "uint32", "count": v.len(), "value": v}),
         other => panic!("{key}: {other:?}"),
     }

@@ -35,9 +35,12 @@ fn entry(key: &str, value: &Value) -> Json {
         Value::F32(v) => json!({"key": key, "type": "float32", "value": f64::from(*v)}),
         Value::Bool(v) => json!({"key": key, "type": "bool", "value": v}),
         Value::String(v) => json!({"key": key, "type": "string", "value": v}),
-        Value::Strings(v) => {
-            list("string", v.len(), &mut v.iter().map(|s| [&(s.len() as u64).to_le_bytes(), s.as_bytes()].concat()), json!(v))
-        }
+        Value::Strings(v) => list(
+            "string",
+            v.len(),
+            &mut v.iter().map(|s| [&(s.len() as u64).to_le_bytes(), s.as_bytes()].concat()),
+            json!(v.iter().collect::<Vec<_>>()),
+        ),
         Value::I32s(v) => list("int32", v.len(), &mut v.iter().map(|n| n.to_le_bytes().to_vec()), json!(v)),
         Value::F32s(v) => list("float32", v.len(), &mut v.iter().map(|n| n.to_le_bytes().to_vec()), json!(v)),
         Value::Bools(v) => list("bool", v.len(), &mut v.iter().map(|b| vec![u8::from(*b)]), json!(v)),

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use gravure_base::{Error, Result};
+use gravure_base::{Error, Result, Texts};
 
 use crate::added::LongestFirst;
 use crate::charsmap::Charsmap;
@@ -25,13 +25,13 @@ pub struct Parts<'a> {
     /// How it finds the tokens of a word.
     pub model: Model,
     /// Token texts by id; unique.
-    pub tokens: &'a [String],
+    pub tokens: &'a Texts,
     /// Scores by id, or empty.
     pub scores: &'a [f32],
     /// Kinds by id, or empty where all are normal.
     pub kinds: &'a [TokenKind],
     /// Merge rules: two texts with a space between.
-    pub merges: &'a [String],
+    pub merges: &'a Texts,
     /// Roles of tokens.
     pub specials: Vec<(SpecialToken, u32)>,
     /// What else it states.
@@ -53,8 +53,7 @@ pub fn from_parts(parts: Parts<'_>) -> Result<Tokenizer> {
             return Err(Error::input(format!("there are {count} tokens, but {len} {what}")));
         }
     }
-    let bytes = parts.tokens.iter().map(String::len).sum();
-    let mut vocabulary = Vocabulary::with_capacity(count, bytes);
+    let mut vocabulary = Vocabulary::with_capacity(count, parts.tokens.text_bytes());
     for (id, text) in parts.tokens.iter().enumerate() {
         let score = parts.scores.get(id).copied().unwrap_or(0.0);
         let kind = parts.kinds.get(id).copied().unwrap_or(TokenKind::Normal);

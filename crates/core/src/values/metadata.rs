@@ -1,5 +1,7 @@
 //! Typed key-value metadata in file order.
 
+use gravure_base::Texts;
+
 use crate::{Error, Result};
 
 /// The type of a metadata value.
@@ -45,7 +47,7 @@ pub enum Value {
     I32s(Vec<i32>),
     F32s(Vec<f32>),
     Bools(Vec<bool>),
-    Strings(Vec<String>),
+    Strings(Texts),
     U64s(Vec<u64>),
     I64s(Vec<i64>),
     F64s(Vec<f64>),

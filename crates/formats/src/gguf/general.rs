@@ -100,7 +100,7 @@ fn folder_name(model: &Model) -> String {
 fn text_of(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
-        Value::Strings(list) => Some(list.join(",")),
+        Value::Strings(list) => Some(list.iter().collect::<Vec<_>>().join(",")),
         Value::Bool(flag) => Some(flag.to_string()),
         Value::F32(_) | Value::F64(_) => value.as_f64().map(|v| v.to_string()),
         _ => value.as_u64().map(|v| v.to_string()),
@@ -114,7 +114,7 @@ fn first_text(card: &Metadata, keys: &[&str]) -> Option<String> {
 fn strings_of(value: &Value) -> Vec<String> {
     match value {
         Value::String(text) => vec![text.clone()],
-        Value::Strings(list) => list.clone(),
+        Value::Strings(list) => list.iter().map(str::to_owned).collect(),
         _ => Vec::new(),
     }
 }
@@ -128,7 +128,7 @@ fn push_text(out: &mut Vec<(String, Value)>, key: &str, text: Option<String>) {
 fn push_list(out: &mut Vec<(String, Value)>, key: &str, card: &Metadata, sources: &[&str]) {
     let list: Vec<String> = sources.iter().filter_map(|s| card.get(s)).flat_map(strings_of).collect();
     if !list.is_empty() {
-        out.push((format!("general.{key}"), Value::Strings(list)));
+        out.push((format!("general.{key}"), Value::Strings(list.into())));
     }
 }
 
@@ -271,10 +271,10 @@ mod tests {
     #[test]
     fn relatives_are_taken_apart() {
         let mut card = Metadata::new();
-        card.set("base_model", Value::Strings(vec!["org-x/Base-7B-v2".into(), "https://huggingface.co/a/b".into(), "plain".into()]));
+        card.set("base_model", Value::Strings(["org-x/Base-7B-v2", "https://huggingface.co/a/b", "plain"].into_iter().collect()));
         card.set("datasets", Value::String("https://example.org/d".into()));
         card.set("pipeline_tag", Value::String("text-generation".into()));
-        card.set("tags", Value::Strings(vec!["t".into()]));
+        card.set("tags", Value::Strings(["t"].into_iter().collect()));
         card.set("generation.temperature", Value::F64(0.6));
         card.set("generation.top_k", Value::I64(20));
         let mut out = sampling(&card);

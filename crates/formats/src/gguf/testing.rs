@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gravure_base::{Disk, Limits, MemoryReader};
+use gravure_base::{Disk, Limits, MemoryReader, Texts};
 use gravure_core::values::{Source, StoredTensor};
 use gravure_core::{
     Catalog, ChunkStream, Encoding, Error, HyperKey, Hyperparameters, Importance, Layout, Metadata, Model, Naming, Package, PackageTensor,
@@ -137,9 +137,9 @@ pub(crate) fn metadata() -> Metadata {
         ("b.u64", Value::U64s(vec![1 << 40])),
         ("b.i64", Value::I64s(vec![-1 << 40])),
         ("b.f64", Value::F64s(vec![1e300])),
-        ("b.empty", Value::Strings(Vec::new())),
-        ("b.string", Value::Strings(vec!["a".into(), String::new(), "ü".into()])),
-        ("b.nested", Value::Arrays(vec![Value::U32s(vec![1]), Value::Arrays(vec![Value::Strings(vec!["x".into()])])])),
+        ("b.empty", Value::Strings(Texts::default())),
+        ("b.string", Value::Strings(["a", "", "ü"].into_iter().collect())),
+        ("b.nested", Value::Arrays(vec![Value::U32s(vec![1]), Value::Arrays(vec![Value::Strings(["x"].into_iter().collect())])])),
     ];
     Metadata::from_entries(entries.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()).unwrap()
 }

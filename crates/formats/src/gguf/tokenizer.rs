@@ -15,7 +15,7 @@
 //! Written in the order and types of llama.cpp's `convert_hf_to_gguf.py`; the keys `add_bos_token`
 //! and `add_eos_token` are always there, because a reader's default depends on the model.
 
-use gravure_base::{Error, Limits, Result, ResultExt};
+use gravure_base::{Error, Limits, Result, ResultExt, Texts};
 use gravure_core::{Metadata, Value};
 use gravure_text::{ChatTemplate, Model, Settings, SpecialToken, TokenKind, Tokenizer, llama};
 
@@ -107,7 +107,8 @@ pub(crate) fn read(metadata: &Metadata, limits: &Limits) -> Result<Option<Tokeni
             Some(_) => return Err(wrong("precompiled_charsmap", "an array of bytes")),
         },
     };
-    let merges = strings(metadata, "merges")?.unwrap_or(&[]);
+    let none = Texts::default();
+    let merges = strings(metadata, "merges")?.unwrap_or(&none);
     let model_name = metadata.get("general.name").and_then(Value::as_str);
     let parts =
         llama::Parts { model, tokens, scores, kinds: &kinds, merges, specials, settings, templates: templates(metadata), model_name };
@@ -127,7 +128,7 @@ pub(crate) fn write(tokenizer: &Tokenizer, metadata: &mut Metadata) -> Result<()
     if let Some(pre) = &settings.pre {
         set("pre", Value::String(pre.clone()));
     }
-    set("tokens", Value::Strings(vocabulary.texts().map(str::to_owned).collect()));
+    set("tokens", Value::Strings(vocabulary.texts().collect()));
     if matches!(tokenizer.model(), Model::ScoredBpe | Model::Unigram | Model::CharacterBpe) {
         set("scores", Value::F32s(vocabulary.scores().to_vec()));
     }
@@ -161,7 +162,7 @@ pub(crate) fn write(tokenizer: &Tokenizer, metadata: &mut Metadata) -> Result<()
     let normalizer = [("normalizer.lowercase", settings.lowercase), ("normalizer.strip_accents", settings.strip_accents)];
     let named: Vec<&str> = tokenizer.chat_templates().iter().filter_map(|template| template.name.as_deref()).collect();
     if !named.is_empty() {
-        metadata.set(TEMPLATE_NAMES, Value::Strings(named.iter().map(|&name| name.to_owned()).collect()));
+        metadata.set(TEMPLATE_NAMES, Value::Strings(named.iter().collect()));
     }
     for ChatTemplate { name, source } in tokenizer.chat_templates() {
         let key = name.as_ref().map_or_else(|| TEMPLATE.to_owned(), |name| format!("{TEMPLATE}.{name}"));
@@ -196,7 +197,7 @@ fn get<'a>(metadata: &'a Metadata, key: &str) -> Option<&'a Value> {
     metadata.get(&format!("{PREFIX}{key}"))
 }
 
-fn strings<'a>(metadata: &'a Metadata, key: &str) -> Result<Option<&'a [String]>> {
+fn strings<'a>(metadata: &'a Metadata, key: &str) -> Result<Option<&'a Texts>> {
     match get(metadata, key) {
         None => Ok(None),
         Some(Value::Strings(list)) => Ok(Some(list)),

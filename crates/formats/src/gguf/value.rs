@@ -7,7 +7,7 @@
 //!   9 array    u32 type of the elements, u64 count, the elements (which may be arrays again)
 //! ```
 
-use gravure_base::Cursor;
+use gravure_base::{Cursor, Texts};
 use gravure_core::{Error, Limits, Result, Value};
 
 use super::sink::Sink;
@@ -39,10 +39,15 @@ impl Reader<'_> {
     /// A string; `what` names it in messages.
     pub(crate) fn string(&mut self, what: &str) -> Result<String> {
         let start = self.cursor.position();
+        let length = self.string_length(what)?;
+        String::from_utf8(self.cursor.bytes(length)?).map_err(|_| not_text(what, start))
+    }
+
+    fn string_length(&mut self, what: &str) -> Result<u64> {
+        let start = self.cursor.position();
         let length = self.length()?;
         Limits::check(length, self.limits.string_bytes, what).map_err(|e| e.at_offset(start))?;
-        let bytes = self.cursor.bytes(length)?;
-        String::from_utf8(bytes).map_err(|_| Error::input(format!("{what} is not valid UTF-8")).at_offset(start))
+        Ok(length)
     }
 
     /// A type number and the value after it.
@@ -92,7 +97,7 @@ impl Reader<'_> {
             5 => Value::I32s(self.items(count, 4, |r| r.cursor.i32())?),
             6 => Value::F32s(self.items(count, 4, |r| r.cursor.f32())?),
             7 => Value::Bools(self.items(count, 1, Self::flag)?),
-            STRING => Value::Strings(self.items(count, self.min_string(), |r| r.string("a metadata string"))?),
+            STRING => Value::Strings(self.strings(count)?),
             ARRAY => Value::Arrays(self.items(count, 4 + self.min_string(), |r| r.array(depth + 1))?),
             10 => Value::U64s(self.items(count, 8, |r| r.cursor.u64())?),
             11 => Value::I64s(self.items(count, 8, |r| r.cursor.i64())?),
@@ -111,10 +116,27 @@ impl Reader<'_> {
         Ok(out)
     }
 
+    fn strings(&mut self, count: u64) -> Result<Texts> {
+        self.cursor.check_count(count, self.min_string(), "array elements")?;
+        let mut out = Texts::with_capacity(count as usize);
+        let mut bytes = Vec::new();
+        for _ in 0..count {
+            let start = self.cursor.position();
+            let length = self.string_length("a metadata string")?;
+            self.cursor.bytes_into(length, &mut bytes)?;
+            out.push(std::str::from_utf8(&bytes).map_err(|_| not_text("a metadata string", start))?);
+        }
+        Ok(out)
+    }
+
     /// Adds the present offset to an error.
     pub(crate) fn place(&self, error: Error) -> Error {
         error.at_offset(self.cursor.position())
     }
+}
+
+fn not_text(what: &str, start: u64) -> Error {
+    Error::input(format!("{what} is not valid UTF-8")).at_offset(start)
 }
 
 /// Writes a string.

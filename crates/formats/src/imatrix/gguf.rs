@@ -18,7 +18,7 @@ pub(super) fn read(source: &dyn ReadAt, catalog: &Catalog, limits: &Limits) -> R
     let header = Header::read(source, catalog, limits)?;
     let metadata = &header.metadata;
     let datasets = match required(metadata, DATASETS)? {
-        Value::Strings(names) => names.clone(),
+        Value::Strings(names) => names.iter().map(str::to_owned).collect(),
         _ => return Err(Error::input("is not a list of names").at_item(DATASETS)),
     };
     let mut out = ImportanceMatrix {

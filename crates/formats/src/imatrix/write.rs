@@ -31,7 +31,7 @@ pub fn write_importance_matrix(path: &Path, storage: Arc<dyn Storage>, catalog: 
     }
     let metadata = [
         ("general.type", Value::String("imatrix".to_owned())),
-        (DATASETS, Value::Strings(matrix.datasets.clone())),
+        (DATASETS, Value::Strings(matrix.datasets.iter().collect())),
         (CHUNK_COUNT, number(matrix.chunk_count)?),
         (CHUNK_SIZE, number(matrix.chunk_size)?),
     ];

@@ -68,7 +68,7 @@ fn value(inline: &str, below: &[&str]) -> Option<Option<Value>> {
             return Some(None);
         }
         let items: Option<Vec<String>> = below.iter().map(|line| scalar(without_comment(line.strip_prefix("- ")?.trim()))).collect();
-        return Some(Some(Value::Strings(items?)));
+        return Some(Some(Value::Strings(items?.into())));
     }
     if !below.is_empty() || inline.starts_with(['|', '>', '{', '&', '*', '!']) {
         return None;
@@ -79,7 +79,7 @@ fn value(inline: &str, below: &[&str]) -> Option<Option<Value>> {
             return Some(None);
         }
         let items: Option<Vec<String>> = list.trim_end_matches(',').split(',').map(|item| scalar(item.trim())).collect();
-        return Some(Some(Value::Strings(items?)));
+        return Some(Some(Value::Strings(items?.into())));
     }
     Some(Some(Value::String(scalar(inline)?)))
 }
@@ -122,7 +122,7 @@ mod tests {
     fn the_subset_is_read_and_the_rest_is_named() {
         let text = "---\nlicense: apache-2.0 # ok\nlanguage:\n- en\n  - 'de'\n\ntags: [chat, \"edge\"]\nbase_model: \"org/base\"\nempty:\nmodel-index:\n- name: x\n  results: []\nwidget:\n  - text: hello\nabout: |\n  long\n  text\ndatasets:\n  - a/b\n---\n# Title\nlicense: other\n";
         let card = parse(text);
-        let strings = |items: &[&str]| Value::Strings(items.iter().map(|s| (*s).to_owned()).collect());
+        let strings = |items: &[&str]| Value::Strings(items.iter().collect());
         let expected = [
             ("license", Value::String("apache-2.0".into())),
             ("language", strings(&["en", "de"])),

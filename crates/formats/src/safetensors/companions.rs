@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gravure_base::{Error, Limits, ReadAt, Result};
+use gravure_base::{Error, Limits, ReadAt, Result, Texts};
 use gravure_core::{Metadata, Note, ReadRequest, Value};
 use gravure_text::Tokenizer;
 use serde_json::Value as Json;
@@ -197,7 +197,7 @@ fn to_value(json: &Json) -> Option<Value> {
             number.as_i64().map(Value::I64).or_else(|| number.as_u64().map(Value::U64)).or_else(|| number.as_f64().map(Value::F64))
         }
         Json::Array(items) => {
-            let strings: Option<Vec<String>> = items.iter().map(|i| i.as_str().map(str::to_owned)).collect();
+            let strings: Option<Texts> = items.iter().map(Json::as_str).collect();
             let integers: Option<Vec<i64>> = items.iter().map(Json::as_i64).collect();
             let floats: Option<Vec<f64>> = items.iter().map(Json::as_f64).collect();
             integers.map(Value::I64s).or_else(|| floats.map(Value::F64s)).or_else(|| strings.map(Value::Strings))
