@@ -149,7 +149,7 @@ fn a_search_keeps_its_schema() {
 #[test]
 fn a_search_without_texts_brings_its_own() {
     let folder = workshop();
-    let search = ["-q", "search", "models/gravure-tiny", "-o", "own", "-c", "64", "--trials", "1", "--methods", "rtn"];
+    let search = ["-q", "search", "models/gravure-tiny", "-o", "own", "-c", "64", "--trials", "3", "--methods", "rtn"];
     let small = ["--encodings", "q4_k,q8_0", "--calibration-chunks", "2", "--sensitivity-chunks", "1", "--trial-chunks", "1"];
     let all = [&search[..], &small, &["--eval-chunks", "2"]].concat();
     run(folder, &[&all[..], &["--dry-run"]].concat());
