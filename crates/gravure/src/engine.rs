@@ -104,7 +104,7 @@ pub fn load(options: &LoadOptions, observer: &dyn Observer) -> Result<Engine> {
         observer.note(&format!("{}: {}", note.subject, note.text));
     }
     observer.go_on()?;
-    if model.tokenizer.is_some() {
+    if !later || model.tokenizer.is_some() {
         return prepare(model, options);
     }
     let (tokenizer, weights) = std::thread::scope(|scope| {
@@ -177,6 +177,7 @@ mod tests {
     use gravure_testing::tiny_model::{self, Options};
 
     use super::*;
+    use crate::{PlanSource, QuantizeRequest, Quiet, Uniform};
 
     /// Counts the rows that are read.
     #[derive(Debug)]
@@ -190,6 +191,30 @@ mod tests {
             self.rows.fetch_add(rows.end - rows.start, Ordering::Relaxed);
             self.inner.data.read_rows(rows, out)
         }
+    }
+
+    /// A file whose tokenizer states a flag as a byte.
+    fn damaged(folder: &std::path::Path) -> PathBuf {
+        tiny_model::write("llama", &Options::default(), folder).unwrap();
+        let path = folder.join("model.gguf");
+        crate::quantize(&QuantizeRequest::new(folder, &path, PlanSource::Uniform(Uniform::F16)), &Quiet).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let key = b"tokenizer.ggml.add_bos_token";
+        let kind = bytes.windows(key.len()).position(|w| w == key).unwrap() + key.len();
+        assert_eq!(bytes[kind..kind + 4], [7, 0, 0, 0]);
+        bytes[kind] = 0;
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_damaged_tokenizer_is_an_error_and_passed_over_where_that_is_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = LoadOptions { threads: 1, positions: 32, ..LoadOptions::new(damaged(folder.path())) };
+        let error = load(&options, &Quiet).unwrap_err();
+        assert_eq!((error.kind(), error.item()), (ErrorKind::Input, Some("tokenizer.ggml.add_bos_token")));
+        let engine = load(&LoadOptions { lenient: true, ..options }, &Quiet).unwrap();
+        assert!(engine.model.tokenizer.is_none());
     }
 
     #[test]
