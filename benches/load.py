@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 
 from measure import output
-from quantize import make_gguf
+from quantize import quantized, running_model
 
 BLOCK = 64 << 20
 # Seconds after which a host has taken free memory.
@@ -66,17 +66,11 @@ def main():
     parser.add_argument("--taken-back", action="store_true")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    arguments.folder.mkdir(parents=True, exist_ok=True)
-    name = f"run-{arguments.layers}" + ("-" + arguments.vocabulary.stem if arguments.vocabulary else "")
-    source = arguments.folder / f"{name}.gguf"
-    if not source.exists():
-        make_gguf(source, arguments.layers, vocabulary=arguments.vocabulary or "made")
+    source = running_model(arguments.folder, arguments.layers, arguments.vocabulary)
     results = {}
     print("| type | start to first token, s: llama.cpp | gravure | ratio |\n|---|---|---|---|", flush=True)
     for kind in arguments.types.split(","):
-        model = arguments.folder / f"{name}-{kind}.gguf"
-        if not model.exists():
-            output([arguments.gravure, "-q", "quantize", source, "--type", kind, "-o", model])
+        model = quantized(arguments.gravure, source, arguments.folder, kind)
         asked = ["-t", arguments.threads, "-p", "a", "-n", 1, "-c", 512]
         commands = {
             "gravure": [arguments.gravure, "run", model, "-q", *asked],

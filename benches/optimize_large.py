@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 from measure import output
-from quantize import make_gguf
+from quantize import running_model
 
 # The last stage before the artifact is measured.
 MADE = "quantize"
@@ -37,10 +37,7 @@ def main():
     parser.add_argument("--calibration", type=Path)
     parser.add_argument("--evaluation", type=Path)
     arguments = parser.parse_args()
-    arguments.folder.mkdir(parents=True, exist_ok=True)
-    source = arguments.model or arguments.folder / f"run-{arguments.layers}.gguf"
-    if not source.exists():
-        make_gguf(source, arguments.layers, vocabulary="made")
+    source = arguments.model or running_model(arguments.folder, arguments.layers)
     out = arguments.folder / "optimized-large"
     shutil.rmtree(out, ignore_errors=True)
     command = [arguments.gravure, "-q", "optimize", source, "-o", out, "--bits-per-weight", arguments.bits, "--method", arguments.method]

@@ -24,7 +24,7 @@ import sys
 from pathlib import Path
 
 from measure import output
-from quantize import make_gguf
+from quantize import quantized, running_model
 
 BARS = {"size": 0.0, "memory": 0.05, "decode": 0.20}
 GENERATE = 32
@@ -112,16 +112,12 @@ def main():
     parser.add_argument("--optimized", action="store_true")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    source = arguments.model or arguments.folder / f"run-{arguments.layers}.gguf"
-    if not source.exists():
-        make_gguf(source, arguments.layers, vocabulary="made")
+    source = arguments.model or running_model(arguments.folder, arguments.layers)
     print("| model | MB predicted | MB | error | memory MB predicted | MB | error | tokens/s predicted | tokens/s | error | runs |")
     print("|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
     good = True
     for kind in filter(None, arguments.types.split(",")):
-        model = arguments.folder / f"{source.stem}-{kind}.gguf"
-        if not model.exists():
-            output([arguments.gravure, "-q", "quantize", source, "--type", kind, "-o", model])
+        model = quantized(arguments.gravure, source, arguments.folder, kind)
 
         def predict(kind=kind):
             candidate = predicted(arguments, source)[kind]

@@ -28,7 +28,7 @@ from random import Random
 import numpy as np
 from gguf import GGUFReader, GGUFWriter
 
-from measure import timed
+from measure import output, timed
 
 DIM, FFN, HEADS, KV_HEADS, HEAD, VOCAB = 2048, 8192, 32, 8, 64, 128256
 
@@ -101,6 +101,23 @@ def copy_vocabulary(writer, source):
     writer.add_token_merges(content("merges"))
     writer.add_bos_token_id(content("bos_token_id"))
     writer.add_eos_token_id(content("eos_token_id"))
+
+
+def running_model(folder, layers, vocabulary=None):
+    """The model as a GGUF with a vocabulary, made where it is not in `folder` yet: its own, or that of another GGUF."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / (f"run-{layers}" + (f"-{vocabulary.stem}" if vocabulary else "") + ".gguf")
+    if not path.exists():
+        make_gguf(path, layers, vocabulary=vocabulary or "made")
+    return path
+
+
+def quantized(gravure, source, folder, kind):
+    """A source in a type, made where it is not in `folder` yet."""
+    path = folder / f"{source.stem}-{kind}.gguf"
+    if not path.exists():
+        output([gravure, "-q", "quantize", source, "--type", kind, "-o", path])
+    return path
 
 
 def make_gguf(path, layers, vocabulary=None):

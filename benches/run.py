@@ -21,10 +21,10 @@ import argparse
 import json
 import statistics
 import subprocess
-import sys
 from pathlib import Path
 
-from quantize import make_gguf
+from measure import output
+from quantize import quantized, running_model
 
 # Run by the Python of --openvino: a GGUF's prefill and decode as JSON.
 OPENVINO = """
@@ -45,16 +45,9 @@ print(json.dumps(best))
 """
 
 
-def output(command):
-    result = subprocess.run([str(c) for c in command], capture_output=True, text=True)
-    if result.returncode != 0:
-        sys.exit(f"{command} failed:\n{result.stderr[-2000:]}")
-    return json.loads(result.stdout)
-
-
 def ours(arguments, model):
     command = [arguments.gravure, "bench", model, "--json", "-q", "-t", arguments.threads, "-p", arguments.prompt, "-n", arguments.generate, "-r", 2]
-    report = output(command)
+    report = json.loads(output(command))
     return {
         "prefill": report["prefill"]["tokens_per_second"]["median"],
         "decode": report["decode"]["tokens_per_second"]["median"],
@@ -69,7 +62,7 @@ def ours(arguments, model):
 
 def peer(arguments, model):
     command = [arguments.llama_bench, "-m", model, "-t", arguments.threads, "-p", arguments.prompt, "-n", arguments.generate, "-r", 2, "-o", "json"]
-    tests = output(command)
+    tests = json.loads(output(command))
     return {
         "prefill": next(t["avg_ts"] for t in tests if t["n_prompt"] > 0),
         "decode": next(t["avg_ts"] for t in tests if t["n_gen"] > 0),
@@ -101,16 +94,10 @@ def main():
     parser.add_argument("--vocabulary", type=Path)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    arguments.folder.mkdir(parents=True, exist_ok=True)
-    name = f"run-{arguments.layers}" + ("-" + arguments.vocabulary.stem if arguments.vocabulary else "")
-    source = arguments.folder / f"{name}.gguf"
-    if not source.exists():
-        make_gguf(source, arguments.layers, vocabulary=arguments.vocabulary or "made")
+    source = running_model(arguments.folder, arguments.layers, arguments.vocabulary)
     results = {}
     for kind in arguments.types.split(","):
-        model = arguments.folder / f"{name}-{kind}.gguf"
-        if not model.exists():
-            subprocess.run([arguments.gravure, "-q", "quantize", source, "--type", kind, "-o", model], check=True)
+        model = quantized(arguments.gravure, source, arguments.folder, kind)
         ours_runs, peer_runs = [], []
         for _ in range(arguments.runs):
             peer_runs.append(peer(arguments, model))

@@ -56,6 +56,13 @@ impl Printer {
         }
     }
 
+    /// Says which texts stand in where the user named none.
+    pub(crate) fn note_built_in(&self, texts: &[gravure::BuiltInText]) {
+        if !texts.is_empty() {
+            self.note("small built-in texts of old English prose stand in; --calibration-data and --eval-data name your own");
+        }
+    }
+
     /// An error: JSON on standard output under `--json`, text on standard error otherwise.
     pub(crate) fn error(&self, error: &gravure::Error) {
         if self.json {

@@ -42,6 +42,7 @@ use crate::hessians::Hessians;
 use crate::open::{OpenRequest, open};
 use crate::output::check_target;
 use crate::quantize::quantize_with;
+use crate::texts::BuiltInText;
 use crate::{Observer, catalog, report, translate};
 use device::Device;
 pub use device::Predicted;
@@ -54,7 +55,6 @@ pub use request::{Budget, OptimizeRequest};
 use search::{Found, Search};
 use sensitivity::Rounding;
 use space::Space;
-use stand_in::stand_in;
 pub use verdict::{Bound, Force, Unit, Verdict, failure};
 pub(crate) use work::{Timed, Work};
 
@@ -131,9 +131,7 @@ fn run(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Optimized> 
     {
         observer.note("even the smallest encodings take more memory than the target leaves to a model");
     }
-    for text in &request.built_in {
-        text.write(&request.output, Arc::clone(&request.storage))?;
-    }
+    BuiltInText::write_all(&request.built_in, &request.output, &request.storage)?;
     // A text that is too short is found out before weights are read.
     let texts = [(&request.calibration_data, request.calibration_windows), (&request.evaluation_data, request.evaluation_windows)];
     for (path, windows) in texts {
@@ -146,9 +144,8 @@ fn run(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Optimized> 
     let (source_sha256, _) = certificate::tensors_digest(&opened, observer)?;
     let work = Work::new(&request.output, work::FOLDER, &inputs_of(request, &source_sha256)?, Arc::clone(&request.storage))?;
     let options = LoadOptions { positions: request.context, ..source.clone() };
-    // A large model is measured through a copy, and itself loaded when the artifact is held against it.
-    let copy = if large { stand_in(&neutral)? } else { neutral.clone() };
-    let measured_on = Arc::new(prepare(if large { copy.clone() } else { opened.clone() }, &options)?);
+    // A large model itself is loaded when the artifact is held against it.
+    let (copy, measured_on) = stand_in::measured_on(&opened, &neutral, &options)?;
     clock.stage("load");
     let seen = importance(request, &measured_on, &neutral, &work, observer)?;
     clock.stage("calibrate");

@@ -24,6 +24,14 @@ impl BuiltInText {
         }
     }
 
+    /// Writes each of them; see [`BuiltInText::write`].
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn write_all(texts: &[Self], folder: &Path, storage: &Arc<dyn Storage>) -> Result<()> {
+        texts.iter().try_for_each(|text| text.write(folder, Arc::clone(storage)).map(|_| ()))
+    }
+
     /// The named text, or the path in `output` that this one will have, noted in `built_in`.
     pub fn instead_of(self, named: Option<&Path>, output: &Path, built_in: &mut Vec<Self>) -> PathBuf {
         named.map_or_else(

@@ -215,9 +215,7 @@ pub(crate) fn run(args: &Args, printer: &Printer) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let request = OptimizeRequest { command: crate::args::as_typed(), ..recipe.request(printer.threads)? };
-    if !request.built_in.is_empty() {
-        printer.note("small built-in texts of old English prose stand in; --calibration-data and --eval-data name your own");
-    }
+    printer.note_built_in(&request.built_in);
     let done = optimize(&request, &Progress::new(printer))?;
     if printer.json {
         printer.json(&done)?;

@@ -99,9 +99,7 @@ pub(crate) fn run(args: &Args, printer: &Printer) -> Result<ExitCode> {
     let mut built_in = Vec::new();
     let calibration = BuiltInText::Calibration.instead_of(args.calibration_data.as_deref(), &args.output, &mut built_in);
     let evaluation = BuiltInText::Evaluation.instead_of(args.eval_data.as_deref(), &args.output, &mut built_in);
-    if !built_in.is_empty() {
-        printer.note("small built-in texts of old English prose stand in; --calibration-data and --eval-data name your own");
-    }
+    printer.note_built_in(&built_in);
     let request = SearchRequest {
         built_in,
         sampler: args.sampler.to_ascii_lowercase(),
@@ -121,7 +119,7 @@ pub(crate) fn run(args: &Args, printer: &Printer) -> Result<ExitCode> {
         methods: args.methods.iter().map(|m| m.to_ascii_lowercase()).collect(),
         keep: if args.keep == Kept::Front { Keep::Front } else { Keep::Nothing },
         time_limit: args.time_limit.as_deref().map(arguments::duration).transpose()?,
-        command: std::env::args().enumerate().map(|(i, a)| if i == 0 { "gravure".to_owned() } else { a }).collect(),
+        command: crate::args::as_typed(),
         ..SearchRequest::new(args.engine.options(&args.model, printer), &args.output, calibration, evaluation)
     };
     let progress = Progress::new(printer);

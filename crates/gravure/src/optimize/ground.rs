@@ -18,9 +18,8 @@ use super::outcome::{self, OriginalFacts};
 use super::search::Search;
 use super::sensitivity::{self, Rounding};
 use super::space::{self, Space};
-use super::stand_in::stand_in;
 use super::work::{self, Work};
-use super::{Budget, Clock, OptimizeRequest, certify, format, importance, inputs_of};
+use super::{Budget, Clock, OptimizeRequest, certify, format, importance, inputs_of, stand_in};
 use crate::calibrate::Seen;
 use crate::engine::{Engine, LoadOptions, load, prepare};
 use crate::evaluate::{EvaluateRequest, Evaluation, evaluate_loaded, text_tokens};
@@ -153,7 +152,8 @@ impl Prospect {
         outcome::original(&self.opened)
     }
 
-    /// Loads the original (or a copy of a large one, and the original behind it), measures what trials need of it, and hands it to `then`.
+    /// Loads the original (or a copy of a large one, and the original behind it), measures what trials need of it, and
+    /// hands it to `then`.
     ///
     /// # Errors
     /// Those of an optimization's first stages, and of `then`.
@@ -171,8 +171,7 @@ impl Prospect {
         let work = Work::new(&request.output, work::FOLDER, &inputs, Arc::clone(&request.storage))?;
         let options = LoadOptions { positions: request.context, ..request.source.clone() };
         let large = sensitivity::is_large(&self.neutral);
-        let copy = if large { stand_in(&self.neutral)? } else { self.neutral.clone() };
-        let measured_on = Arc::new(prepare(if large { copy.clone() } else { self.opened.clone() }, &options)?);
+        let (copy, measured_on) = stand_in::measured_on(&self.opened, &self.neutral, &options)?;
         clock.stage("load");
         let mut seen = importance(request, &measured_on, &self.neutral, &work, observer)?;
         clock.stage("calibrate");

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use gravure_base::{Error, Result};
 use gravure_core::{Encoding, Inputs, Model, Rounder, Tensor, TensorData};
 
+use super::sensitivity::is_large;
 use crate::catalog;
+use crate::engine::{Engine, LoadOptions, prepare};
 
 /// Bits for each weight of the copy: encodings with fewer cost more than they save, those with more are floats.
 const BITS: f64 = 8.5;
@@ -41,6 +43,18 @@ impl TensorData for EncodedRows {
     fn rows_at_once(&self) -> Option<u64> {
         self.inner.data.rows_at_once()
     }
+}
+
+/// What a model's tensors are exchanged in, in the neutral naming, and that model loaded: the original, or the copy of a
+/// large one.
+///
+/// # Errors
+/// Those of loading.
+pub(super) fn measured_on(opened: &Model, neutral: &Model, options: &LoadOptions) -> Result<(Model, Arc<Engine>)> {
+    let large = is_large(neutral);
+    let copy = if large { stand_in(neutral)? } else { neutral.clone() };
+    let engine = prepare(if large { copy.clone() } else { opened.clone() }, options)?;
+    Ok((copy, Arc::new(engine)))
 }
 
 /// The model with every matrix of more than eight bits in eight.

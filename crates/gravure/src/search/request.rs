@@ -170,7 +170,7 @@ impl SearchRequest {
 
     /// Writes the built-in texts to where they are read.
     pub(super) fn write_texts(&self) -> Result<()> {
-        self.built_in.iter().try_for_each(|text| text.write(&self.output, Arc::clone(&self.storage)).map(|_| ()))
+        BuiltInText::write_all(&self.built_in, &self.output, &self.storage)
     }
 
     /// Refuses what nobody can mean.
