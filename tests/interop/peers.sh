@@ -27,7 +27,7 @@ is_complete() {
     local tool
     for tool in "${TOOLS[@]}" llama-logits; do [ -x "$home/bin/$tool" ] || return 1; done
     cmp -s "$LOGITS" "$home/logits.cpp" || return 1
-    "$home/venv/bin/python" -c 'import gguf, numpy' 2>/dev/null
+    "$home/venv/bin/python" -c 'import gguf, numpy, llama_cpp' 2>/dev/null
 }
 
 mkdir -p "$root"
@@ -52,16 +52,22 @@ tar -xzf "$home"/download/llama_cpp_python-*.tar.gz -C "$home/source" --strip-co
 
 PATH="$home/venv/bin:$PATH"
 # Not for this machine's own instructions: the cache may outlive it, and the quantizer's bytes are those of baseline x86-64.
-cmake -S "$home/source/vendor/llama.cpp" -B "$home/build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF -DGGML_NATIVE=OFF \
+# Its libraries are built once, for the tools and for the Python package.
+cmake -S "$home/source/vendor/llama.cpp" -B "$home/build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=ON -DGGML_NATIVE=OFF \
+    -DCMAKE_BUILD_WITH_INSTALL_RPATH=ON "-DCMAKE_INSTALL_RPATH=\$ORIGIN;\$ORIGIN/../lib" \
     -DLLAMA_CURL=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=OFF -DLLAMA_BUILD_UI=OFF \
     >"$home/configure.log" 2>&1 || { tail -40 "$home/configure.log" >&2; exit 1; }
 ninja -C "$home/build" "${TOOLS[@]}" >"$home/build.log" 2>&1 || { tail -40 "$home/build.log" >&2; exit 1; }
 for tool in "${TOOLS[@]}"; do cp "$home/build/bin/$tool" "$home/bin/"; done
+mkdir "$home/lib"
+cp -a "$home"/build/bin/lib*.so* "$home/lib/"
 source="$home/source/vendor/llama.cpp"
 cp "$LOGITS" "$home/logits.cpp"
-"${CXX:-c++}" -O1 -std=c++17 -I"$source/include" -I"$source/ggml/include" "$LOGITS" "$home/build/src/libllama.a" \
-    "$home"/build/ggml/src/libggml.a "$home"/build/ggml/src/libggml-cpu.a "$home"/build/ggml/src/libggml-base.a \
-    -fopenmp -lpthread -ldl -o "$home/bin/llama-logits" >&2
+"${CXX:-c++}" -O1 -std=c++17 -I"$source/include" -I"$source/ggml/include" "$LOGITS" -L"$home/lib" -lllama -lggml -lggml-base \
+    -Wl,-rpath,"\$ORIGIN/../lib" -o "$home/bin/llama-logits" >&2
+# The Python package of the same release, over those libraries.
+pip install -C cmake.define.LLAMA_BUILD=OFF -C cmake.define.LLAVA_BUILD=OFF "$home/source"
+ln -sr "$home/lib" "$("$home/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')/llama_cpp/lib"
 rm -rf "$home/build" "$home/download"
 touch "$done_mark"
 is_complete || { say "the build is not complete"; exit 1; }

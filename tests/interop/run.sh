@@ -36,6 +36,9 @@ mkdir -p "$work"
 "$PEER_PYTHON" tests/interop/evaluation.py --gravure "$gravure" --peers "$PEER_BIN" --work "$work/evaluation" --bytes 60000 \
     $full
 
+# Artifacts in llama.cpp's Python package, as a runtime of ours and of `optimize`.
+"$PEER_PYTHON" tests/interop/runtimes.py --gravure "$gravure" --peers "$PEER_BIN" --work "$work/runtimes"
+
 # The pages of the reports in a browser, where there is one or it can be had, and their documents against the schemas.
 if ! command -v chromium chromium-browser google-chrome >/dev/null; then
     sudo=$([ "$(id -u)" = 0 ] || command -v sudo || true)

@@ -35,6 +35,36 @@ pub(crate) struct EngineArgs {
     pub(crate) lenient: bool,
 }
 
+/// Where a model runs.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct RuntimeArgs {
+    /// Run in this runtime: native, llama.cpp (its Python package; GRAVURE_PYTHON names the interpreter) [default: native]
+    #[arg(long, value_name = "RUNTIME")]
+    pub(crate) runtime: Option<String>,
+}
+
+impl RuntimeArgs {
+    /// The same in the runtime that was asked for.
+    pub(crate) fn of(&self, options: LoadOptions) -> LoadOptions {
+        LoadOptions { runtime: self.runtime.clone(), ..options }
+    }
+}
+
+/// Where the model runs that others are measured against.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct ReferenceArgs {
+    /// Run the reference in this runtime [default: native]
+    #[arg(long, value_name = "RUNTIME", requires = "reference")]
+    pub(crate) reference_runtime: Option<String>,
+}
+
+impl ReferenceArgs {
+    /// The same in the runtime that was asked for.
+    pub(crate) fn of(&self, options: LoadOptions) -> LoadOptions {
+        LoadOptions { runtime: self.reference_runtime.clone(), ..options }
+    }
+}
+
 impl EngineArgs {
     /// What the facade wants to know of `path`.
     pub(crate) fn options(&self, path: &Path, printer: &Printer) -> LoadOptions {

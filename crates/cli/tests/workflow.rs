@@ -5,11 +5,10 @@
 mod common;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
 
 use common::schema::Schemas;
-use common::{measured, root, say};
+use common::{measured, program, root, say};
 use serde_json::Value;
 
 /// A folder with an optimized `gravure-tiny` in `out`, two fixed mixtures of it, and links to the repository's.
@@ -56,7 +55,7 @@ eval-chunks = 2
 
 /// Runs the program; it must succeed. What it printed.
 fn run(folder: &Path, args: &[&str]) -> Vec<u8> {
-    let output = Command::new(env!("CARGO_BIN_EXE_gravure")).args(args).current_dir(folder).output().unwrap();
+    let output = program(folder, args).output().unwrap();
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     output.stdout
 }
@@ -246,6 +245,37 @@ fn a_gate_that_is_missed_fails_and_keeps_the_artifact() {
     let promised = ["-q", "optimize", "--recipe", "run.toml", "-o", "gated", "--no-gates", "--max-size", "4MB", "--max-kld", "0.0001"];
     snapshot("optimize_promise_missed", folder, &promised);
     snapshot("optimize_no_such_gate", folder, &["optimize", "--recipe", "run.toml", "-o", "gated", "--gate", "beauty=1"]);
+}
+
+/// Whoever has the device's runtime is told whether it takes the artifact. An interpreter that greets and then dies stands in
+/// for one: the real package is asked in tests/interop/runtimes.py.
+#[test]
+fn a_runtime_that_refuses_fails_and_one_that_is_missing_is_named() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = workshop();
+    copy(&folder.join("out"), &folder.join("elsewhere"));
+    let python = folder.join("python");
+    std::fs::write(&python, "#!/bin/sh\nif [ \"$4\" = check ]; then echo '{\"version\":\"9\"}'; else echo boom >&2; exit 3; fi\n").unwrap();
+    std::fs::set_permissions(&python, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let args = ["-q", "--json", "optimize", "--recipe", "run.toml", "-o", "elsewhere", "--no-gates", "--target", "raspberry-pi-5"];
+    let with = |python: &Path, more: &[&str]| {
+        let output = program(folder, &[&args[..], more].concat()).env("GRAVURE_PYTHON", python).output().unwrap();
+        let report = json(&output.stdout);
+        keeps("report.schema.json", &report);
+        let rows = report["runtimes"].as_array().unwrap();
+        let row = |id: &str| rows.iter().find(|r| r["runtime"] == id).unwrap().clone();
+        assert_eq!(row("gravure")["standing"], "measured");
+        (output.status.code(), row("llama.cpp"), report["promises"].clone())
+    };
+    let (code, row, promises) = with(&python, &[]);
+    assert_eq!((code, &row["standing"], &row["planned_for"]), (Some(1), &Value::from("failed"), &Value::from(true)));
+    assert!(row["note"].as_str().is_some_and(|n| n.contains("boom")), "{row}");
+    assert!(promises.as_array().unwrap().iter().any(|p| p["subject"] == "windows run in llama.cpp" && p["met"] == false), "{promises}");
+    let (code, row, _) = with(Path::new("/nowhere/python3"), &[]);
+    assert_eq!((code, &row["standing"]), (Some(0), &Value::from("missing")));
+    assert!(row["note"].as_str().is_some_and(|n| n.contains("/nowhere/python3") && n.contains("pip install")), "{row}");
+    let (code, row, _) = with(&python, &["--native-only"]);
+    assert_eq!((code, &row["note"]), (Some(0), &Value::from("it was not asked for")));
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -68,7 +68,7 @@ pub struct BenchReport {
     pub kernels: Vec<String>,
     /// Seconds from opening the file to being ready.
     pub load_seconds: f64,
-    /// Most memory held, in bytes; `None` where the system does not say.
+    /// Most memory held by the process that holds the weights, in bytes; `None` where the system does not say.
     pub peak_resident_bytes: Option<u64>,
     /// The first combination.
     #[serde(flatten)]
@@ -104,6 +104,7 @@ pub fn bench(request: &BenchRequest, observer: &dyn Observer) -> Result<BenchRep
     let mut about = None;
     let steps = counts.len() * request.shapes().count() * request.repetitions;
     observer.begin("bench", 0, steps as u64);
+    let mut peak_resident_bytes = None;
     for threads in counts {
         let started = Instant::now();
         let engine = load(&LoadOptions { positions, threads, ..request.model.clone() }, observer)?;
@@ -127,11 +128,12 @@ pub fn bench(request: &BenchRequest, observer: &dyn Observer) -> Result<BenchRep
             let point = BenchPoint { threads: engine.threads, sequences, depth, speed: timed, read_bandwidth: 0.0, bandwidth_share: None };
             points.push((point, step_bytes));
         }
+        // The peak is the model's own: the bandwidth probe comes after.
+        let holder = engine.loaded.process();
+        peak_resident_bytes = peak_resident_bytes.max(holder.map_or_else(memory::peak_resident_bytes, memory::peak_resident_bytes_of));
         about.get_or_insert_with(|| (engine.model.source.path.clone(), facts.weight_bytes, facts.kernels.clone(), load_seconds));
     }
     observer.end();
-    // The peak is the model's own: the bandwidth probe comes after.
-    let peak_resident_bytes = memory::peak_resident_bytes();
     let mut measured: Option<(usize, f64)> = None;
     let scaling: Vec<BenchPoint> = points
         .into_iter()

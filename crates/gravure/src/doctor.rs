@@ -5,6 +5,8 @@ use std::path::Path;
 use gravure_base::free_space;
 use serde::Serialize;
 
+use crate::catalog;
+
 /// One line of the answer.
 #[derive(Debug, Clone, Serialize)]
 pub struct Check {
@@ -53,7 +55,11 @@ pub fn doctor(folder: &Path) -> DoctorReport {
         }
         Err(e) => Check { name: "free disk".into(), ok: false, found: e.message().to_owned() },
     });
-    for (name, library) in [("onnxruntime", "libonnxruntime.so"), ("openvino", "libopenvino_c.so"), ("llama.cpp", "libllama.so")] {
+    for runtime in catalog().runtimes {
+        let found = runtime.check().unwrap_or_else(|e| format!("not found (optional): {}", e.message()));
+        checks.push(Check { name: format!("runtime {}", runtime.id()), ok: true, found });
+    }
+    for (name, library) in [("onnxruntime", "libonnxruntime.so"), ("openvino", "libopenvino_c.so")] {
         let found = find_library(library);
         checks.push(Check { name: format!("runtime {name}"), ok: true, found: found.unwrap_or_else(|| "not found (optional)".into()) });
     }

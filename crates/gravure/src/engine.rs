@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gravure_base::{Error, ErrorKind, Limits, Result};
 pub use gravure_core::contracts::{Activations, CacheType};
 use gravure_core::contracts::{Decoder, LoadRequest, Loaded};
-use gravure_core::{HyperKey, Model};
+use gravure_core::{HyperKey, Model, Runtime};
 
 use crate::open::{OpenRequest, open_by};
 use crate::quantize::threads;
@@ -67,6 +67,8 @@ pub struct Engine {
     pub model: Model,
     /// The runtime's handle.
     pub loaded: Box<dyn Loaded>,
+    /// Id of the runtime.
+    pub runtime: &'static str,
     /// Threads that it runs on.
     pub threads: usize,
 }
@@ -121,7 +123,7 @@ pub fn load(options: &LoadOptions, observer: &dyn Observer) -> Result<Engine> {
         Err(error) => return Err(error.in_file(&model.source.path)),
     }
     let (loaded, threads) = weights?;
-    Ok(Engine { model, loaded, threads })
+    Ok(Engine { model, loaded, runtime: runtime(options)?.id(), threads })
 }
 
 /// Loads the weights of a model that is open already.
@@ -130,16 +132,37 @@ pub fn load(options: &LoadOptions, observer: &dyn Observer) -> Result<Engine> {
 /// As [`load`].
 pub(crate) fn prepare(model: Model, options: &LoadOptions) -> Result<Engine> {
     let (loaded, threads) = load_weights(&model, options)?;
-    Ok(Engine { model, loaded, threads })
+    Ok(Engine { model, loaded, runtime: runtime(options)?.id(), threads })
+}
+
+/// The runtime that is asked for, or the registry's first.
+pub(crate) fn runtime(options: &LoadOptions) -> Result<&'static dyn Runtime> {
+    match &options.runtime {
+        Some(id) => catalog().runtime(id),
+        None => catalog().runtimes.first().copied().ok_or_else(|| Error::bug("no runtime is registered")),
+    }
+}
+
+/// Refuses a file of another format than the one that the runtime's profiles name.
+fn check_format(runtime: &dyn Runtime, model: &Model) -> Result<()> {
+    let profiles = gravure_targets::runtimes()?;
+    let formats: Vec<&str> = profiles.iter().filter(|p| p.registered.as_deref() == Some(runtime.id())).map(|p| p.format.as_str()).collect();
+    if formats.contains(&model.source.format) {
+        return Ok(());
+    }
+    Err(Error::unsupported(format!("{} reads {}, and this is {}", runtime.id(), formats.join(", "), model.source.format))
+        .in_file(&model.source.path)
+        .help("`gravure convert` makes such a file; the native runtime reads every format"))
 }
 
 fn load_weights(model: &Model, options: &LoadOptions) -> Result<(Box<dyn Loaded>, usize)> {
-    let graph_model = translate::to_graph(model, catalog(), gravure_formats::neutral_name)?;
-    let runtime = match &options.runtime {
-        Some(id) => catalog().runtime(id)?,
-        None => *catalog().runtimes.first().ok_or_else(|| Error::bug("no runtime is registered"))?,
+    let runtime = runtime(options)?;
+    let graph_model = if runtime.opens_files() {
+        check_format(runtime, model)?;
+        model.clone()
+    } else {
+        translate::to_graph(model, catalog(), gravure_formats::neutral_name)?
     };
-    runtime.check()?;
     let context = model.hyperparameters.u64(HyperKey::ContextLength).ok().and_then(|c| usize::try_from(c).ok());
     let own = context.unwrap_or(LoadOptions::MOST_POSITIONS).min(LoadOptions::MOST_POSITIONS);
     let threads = threads(options.threads);

@@ -60,6 +60,10 @@ pub struct WorstText {
 pub struct Evaluation {
     /// The model's path.
     pub model: PathBuf,
+    /// Id of the runtime that it ran in.
+    pub runtime: String,
+    /// The same of the reference, where there is one.
+    pub reference_runtime: Option<String>,
     /// The text's path.
     pub data: PathBuf,
     /// Bytes of the model's tensors.
@@ -183,6 +187,8 @@ pub fn evaluate_loaded(
     let bits_per_weight = tensor_bytes as f64 * 8.0 / engine.model.parameters().max(1) as f64;
     Ok(Evaluation {
         model: engine.model.source.path.clone(),
+        runtime: engine.runtime.to_owned(),
+        reference_runtime: reference.map(|r| r.runtime.to_owned()),
         data: request.data.clone(),
         tensor_bytes,
         bits_per_weight,

@@ -86,11 +86,12 @@ pub(crate) fn detect(measuring: Measuring, threads: usize) -> Result<Target> {
     })
 }
 
-/// Shares of the bandwidth that decoding by a runtime of this build reaches here, by encoding, as its products reach them
-/// and are part of a step; nothing of other runtimes.
+/// Shares of the bandwidth that decoding by this program's own products reaches here, by encoding, as they reach them and are
+/// part of a step; nothing of runtimes that have others.
 fn shares(runtime: &str, of_a_step: &Figure, threads: usize) -> Result<BTreeMap<String, Figure>> {
     let profile = gravure_targets::runtime(runtime)?;
-    if profile.registered.is_none() {
+    let registered = profile.registered.as_deref().map(|id| catalog().runtime(id)).transpose()?;
+    if registered.is_none_or(gravure_core::Runtime::opens_files) {
         return Ok(BTreeMap::new());
     }
     let encodings: Vec<_> = profile.encodings.iter().filter_map(|id| catalog().encoding(id).ok()).collect();

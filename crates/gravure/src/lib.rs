@@ -67,8 +67,8 @@ pub use inspect::{Inspection, TensorLine, WouldWeigh, inspect};
 pub use observer::{Observer, Quiet};
 pub use open::{OpenRequest, open};
 pub use optimize::{
-    AtWork, Bound, Budget, ChosenTensor, Drift, FixedMixture, Force, FrontierPoint, Gate, Gates, OptimizeRequest, Optimized, OriginalFacts,
-    Predicted, Stage, Unit, Verdict, failure, optimize,
+    AtWork, Bound, Budget, ChosenTensor, Drift, Elsewhere, FixedMixture, Force, FrontierPoint, Gate, Gates, OptimizeRequest, Optimized,
+    OriginalFacts, Predicted, RuntimeScores, Stage, Standing, Unit, Verdict, failure, optimize,
 };
 pub use output::Split;
 pub use quantity::{Share, Size};

@@ -12,6 +12,7 @@
 
 mod device;
 mod drift;
+mod elsewhere;
 mod format;
 mod gates;
 pub(crate) mod ground;
@@ -37,7 +38,7 @@ use gravure_eval::{Windows, memory};
 use crate::calibrate::{CalibrateRequest, InputsByWeight, Seen, calibrate_loaded};
 use crate::certificate::{self, Certificate};
 use crate::engine::{Engine, LoadOptions, load, prepare};
-use crate::evaluate::{EvaluateRequest, Evaluation, evaluate_loaded, text_tokens};
+use crate::evaluate::{Evaluation, evaluate_loaded, text_tokens};
 use crate::hessians::Hessians;
 use crate::open::{OpenRequest, open};
 use crate::output::check_target;
@@ -47,17 +48,21 @@ use crate::{Observer, catalog, report, translate};
 use device::Device;
 pub use device::Predicted;
 pub use drift::Drift;
+use elsewhere::Runtimes;
+pub use elsewhere::{RuntimeScores, Standing};
 pub(crate) use gates::at_work;
 pub use gates::{AtWork, Gate, Gates};
 pub use outcome::{ChosenTensor, FixedMixture, FrontierPoint, Optimized, OriginalFacts, Stage};
 pub(crate) use outcome::{environment, family};
-pub use request::{Budget, OptimizeRequest};
+pub use request::{Budget, Elsewhere, OptimizeRequest};
 use search::{Found, Search};
 use sensitivity::Rounding;
 use space::Space;
 pub use verdict::{Bound, Force, Unit, Verdict, failure};
 pub(crate) use work::{Timed, Work};
 
+/// Worst tokens that the report lists.
+const WORST: usize = 10;
 /// Plans that are tried at most until a promise about quality holds.
 const ATTEMPTS: usize = 4;
 /// Disagreement over the most likely token for each square root of a nat of divergence: 0.5 to 0.6 on
@@ -131,6 +136,7 @@ fn run(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Optimized> 
     {
         observer.note("even the smallest encodings take more memory than the target leaves to a model");
     }
+    let runtimes = Runtimes::new(request, format, &device, observer)?;
     BuiltInText::write_all(&request.built_in, &request.output, &request.storage)?;
     // A text that is too short is found out before weights are read.
     let texts = [(&request.calibration_data, request.calibration_windows), (&request.evaluation_data, request.evaluation_windows)];
@@ -169,7 +175,7 @@ fn run(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Optimized> 
     let mut aim = Aim::new(&request.budget);
     // A copy has served, but for second moments, which are measured when they are asked for.
     let mut original = (!large).then_some(measured_on);
-    let (found, engine, evaluation, original) = loop {
+    let (found, engine, evaluation, scores, original) = loop {
         let found = search.plan(aim.loss)?;
         write(&plan_path, Arc::clone(&request.storage), plan_text(&found.plan)?.as_bytes())?;
         quantize_with(&space.quantize(&found.plan, unsigned.clone(), Arc::clone(&matrix)), hessians.as_ref(), observer)?;
@@ -179,10 +185,13 @@ fn run(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Optimized> 
             Some(engine) => engine,
             None => Arc::new(prepare(opened.clone(), &options)?),
         };
-        let evaluation = evaluate(request, &engine, &held_against, observer)?;
+        let evaluation = evaluate_loaded(&request.evaluation(WORST), &engine, Some(&held_against), observer)?;
         clock.stage("evaluate");
-        if !aim.goes_on(&evaluation) {
-            break (found, engine, evaluation, held_against);
+        let scores = runtimes.measure(request, &unsigned, &held_against, &evaluation, observer)?;
+        clock.stage("other runtimes");
+        let elsewhere = runtimes.deciding(&scores).and_then(|row| row.evaluation.as_ref());
+        if !aim.goes_on(std::iter::once(&evaluation).chain(elsewhere)) {
+            break (found, engine, evaluation, scores, held_against);
         }
         original = Some(held_against);
     };
@@ -204,7 +213,7 @@ fn run(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Optimized> 
     let file_bytes = artifact.files.iter().map(|f| f.bytes).sum();
     let bytes_for = |agreement: f64| {
         let budget = Budget { min_top1_agreement: Some(agreement), ..Budget::default() };
-        search.bytes_for(found.loss * Aim::new(&budget).room(&evaluation) * MARGIN)
+        search.bytes_for(found.loss * Aim::new(&budget).room([&evaluation]) * MARGIN)
     };
     let judged = baseline.as_ref().zip(at_work.as_ref()).map(|(a, b)| gates::judge(&request.gates, a, b, &evaluation, &bytes_for));
     let mut done = Optimized {
@@ -214,7 +223,7 @@ fn run(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Optimized> 
         recipe: request.recipe.clone(),
         model: facts,
         budget: request.budget,
-        promises: promises(&request.budget, &search, &found, &evaluation, &predicted, file_bytes),
+        promises: promises(&request.budget, &search, &found, (&evaluation, runtimes.deciding(&scores)), &predicted, file_bytes),
         gates: judged.unwrap_or_default(),
         file_bytes,
         plan: plan_path,
@@ -229,14 +238,16 @@ fn run(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Optimized> 
         frontier: outcome::frontier(&search)?,
         mixtures: outcome::mixtures(naming, &space, &search, &matrix)?,
         evaluation,
+        runtimes: scores,
         artifact,
         sensitivity,
         certificate,
         environment: outcome::environment(threads),
         stages: Vec::new(),
     };
-    // The path in the evaluation is the finished artifact's.
-    done.evaluation.model.clone_from(&output);
+    // The path in the evaluations is the finished artifact's.
+    let elsewhere = done.runtimes.iter_mut().filter_map(|row| row.evaluation.as_mut());
+    std::iter::once(&mut done.evaluation).chain(elsewhere).for_each(|e| e.model.clone_from(&output));
     clock.stage("report");
     done.stages = clock.stages;
     write_reports(request, &done)?;
@@ -340,8 +351,12 @@ impl Aim {
         Self { loss, divergence: budget.max_kl_divergence, disagreement, bounded, attempts: 0, passed: None, failed: false }
     }
 
-    /// Times that the loss could be larger and every promise still hold; below 1 where one does not.
-    fn room(&self, evaluation: &Evaluation) -> f64 {
+    /// Times that the loss could be larger and every promise still hold in each of these; below 1 where one does not.
+    fn room<'a>(&self, evaluations: impl IntoIterator<Item = &'a Evaluation>) -> f64 {
+        evaluations.into_iter().map(|e| self.room_of(e)).fold(f64::INFINITY, f64::min)
+    }
+
+    fn room_of(&self, evaluation: &Evaluation) -> f64 {
         let Some(c) = &evaluation.comparison else { return 1.0 };
         let by_divergence = self.divergence.map(|most| most / c.kl_divergence.value.max(f64::MIN_POSITIVE));
         // Agreement falls with the square root of divergence.
@@ -350,12 +365,12 @@ impl Aim {
     }
 
     /// Whether another plan is to be tried, at the loss that is then set.
-    fn goes_on(&mut self, evaluation: &Evaluation) -> bool {
+    fn goes_on<'a>(&mut self, evaluations: impl IntoIterator<Item = &'a Evaluation>) -> bool {
         self.attempts += 1;
         if self.bounded {
             return false;
         }
-        let room = self.room(evaluation);
+        let room = self.room(evaluations);
         let last = self.attempts == ATTEMPTS;
         if room >= 1.0 {
             self.passed = Some(self.loss);
@@ -375,18 +390,18 @@ impl Aim {
     }
 }
 
-/// Every limit of the budget with its outcome.
+/// Every limit of the budget with its outcome, those of quality in the target's own runtime, too, where it is at hand.
 fn promises(
     budget: &Budget,
     search: &Search<'_>,
     found: &Found,
-    evaluation: &Evaluation,
+    (evaluation, elsewhere): (&Evaluation, Option<&RuntimeScores>),
     predicted: &Predicted,
     file_bytes: u64,
 ) -> Vec<Verdict> {
     use Bound::{AtLeast, AtMost};
     let mut all = Vec::new();
-    let mut hold = |subject, bound, limit: Option<f64>, value: Option<f64>, unit, remedy: &dyn Fn() -> Option<String>| {
+    let mut hold = |subject: &str, bound, limit: Option<f64>, value: Option<f64>, unit, remedy: &dyn Fn() -> Option<String>| {
         all.extend(limit.map(|limit| Verdict::new(subject, bound, limit, value, unit, Force::Binding).or(remedy)));
     };
     let bytes = |b: Option<u64>| b.map(|b| b as f64);
@@ -396,17 +411,25 @@ fn promises(
     hold("bits for each weight", AtMost, budget.bits_per_weight, Some(evaluation.bits_per_weight), Unit::BitsPerWeight, &none);
     hold("memory", AtMost, bytes(budget.max_memory), Some(predicted.memory_bytes as f64), Unit::Bytes, &none);
     hold("decoding", AtLeast, budget.min_tokens_per_second, predicted.tokens_per_second, Unit::TokensPerSecond, &none);
-    let comparison = evaluation.comparison.as_ref();
     let aim = Aim::new(budget);
+    let measured = elsewhere.and_then(|row| row.evaluation.as_ref());
     let larger = || {
-        let bytes = search.bytes_for(found.loss * aim.room(evaluation) * MARGIN)?;
+        let bytes = search.bytes_for(found.loss * aim.room(std::iter::once(evaluation).chain(measured)) * MARGIN)?;
         let plus = bytes.saturating_sub(found.plan.tensor_bytes);
         Some(format!("{bytes} bytes of tensors, {plus} more, are predicted to meet it"))
     };
-    let divergence = comparison.map(|c| c.kl_divergence.value);
-    hold("KL divergence", AtMost, budget.max_kl_divergence, divergence, Unit::Nats, &larger);
-    let agreement = comparison.map(|c| c.top1_agreement.value);
-    hold("top-1 agreement", AtLeast, budget.min_top1_agreement, agreement, Unit::Share, &larger);
+    let there = elsewhere.map_or_else(String::new, |row| format!(" in {}", row.name));
+    for (evaluation, place) in [(Some(evaluation), ""), (measured, &there)] {
+        let Some(comparison) = evaluation.and_then(|e| e.comparison.as_ref()) else { continue };
+        let (divergence, agreement) = (comparison.kl_divergence.value, comparison.top1_agreement.value);
+        hold(&format!("KL divergence{place}"), AtMost, budget.max_kl_divergence, Some(divergence), Unit::Nats, &larger);
+        hold(&format!("top-1 agreement{place}"), AtLeast, budget.min_top1_agreement, Some(agreement), Unit::Share, &larger);
+    }
+    // Who has the device's runtime is not handed what it refuses.
+    if let Some(row) = elsewhere.filter(|row| row.standing == Standing::Failed) {
+        let remedy = || row.note.clone();
+        hold(&format!("windows run{there}"), AtLeast, Some(evaluation.windows as f64), Some(0.0), Unit::Windows, &remedy);
+    }
     all
 }
 
@@ -431,15 +454,6 @@ pub(crate) fn two_texts(calibration: &Path, evaluation: &Path) -> Result<()> {
             .help("what is measured on the text that was planned on proves nothing: give another one"));
     }
     Ok(())
-}
-
-fn evaluate(request: &OptimizeRequest, engine: &Engine, original: &Engine, observer: &dyn Observer) -> Result<Evaluation> {
-    let what = EvaluateRequest {
-        context: request.context,
-        windows: request.evaluation_windows,
-        ..EvaluateRequest::new(request.source.clone(), &request.evaluation_data)
-    };
-    evaluate_loaded(&what, engine, Some(original), observer)
 }
 
 pub(crate) fn plan_text(plan: &Plan) -> Result<String> {

@@ -21,7 +21,7 @@ use gravure_core::Order;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Activations, CacheType, LoadOptions};
-use crate::optimize::{Budget, Force, Gate, Gates, OptimizeRequest};
+use crate::optimize::{Budget, Elsewhere, Force, Gate, Gates, OptimizeRequest};
 use crate::quantity::{Share, Size};
 use crate::targets::{Measuring, find_target};
 use crate::texts::BuiltInText;
@@ -214,6 +214,9 @@ pub struct RecipeEngine {
     /// Whether inputs of matrices stay in 32-bit floats.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exact: Option<bool>,
+    /// Whether the artifact is measured in the native engine alone, even where its other runtimes are installed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub native_only: Option<bool>,
     /// Format of the model, where it cannot be recognised.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
@@ -316,6 +319,7 @@ impl Recipe {
             engine: RecipeEngine {
                 cache_type: a.engine.cache_type.or(b.engine.cache_type),
                 exact: a.engine.exact.or(b.engine.exact),
+                native_only: a.engine.native_only.or(b.engine.native_only),
                 from: a.engine.from.or(b.engine.from),
                 lenient: a.engine.lenient.or(b.engine.lenient),
             },
@@ -383,6 +387,9 @@ impl Recipe {
         request.passes = self.passes.iter().flatten().map(|p| p.to_ascii_lowercase()).collect();
         request.order = self.order.unwrap_or_default();
         request.gates = self.gates.gates();
+        if self.engine.native_only.unwrap_or(false) {
+            request.elsewhere = Elsewhere::Nowhere;
+        }
         request.time_limit = self.time_limit.map(seconds).transpose()?;
         request.recipe = Some(self.clone());
         Ok(request)

@@ -43,8 +43,8 @@ impl Runtime for Native {
         "Gravure's own engine, on the processor"
     }
 
-    fn check(&self) -> Result<()> {
-        Ok(())
+    fn check(&self) -> Result<String> {
+        Ok("part of this program".to_owned())
     }
 
     fn gaps(&self, model: &Model) -> Vec<Gap> {

@@ -3,7 +3,7 @@
 use gravure_core::Runtime;
 
 /// The runtimes, in the order of preference.
-pub static RUNTIMES: &[&dyn Runtime] = &[&crate::native::Native];
+pub static RUNTIMES: &[&dyn Runtime] = &[&crate::native::Native, &crate::llama_cpp::LlamaCpp];
 
 #[cfg(test)]
 mod tests {
@@ -12,7 +12,7 @@ mod tests {
     #[test]
     fn ids_are_unique_and_documented() {
         let mut ids: Vec<&str> = RUNTIMES.iter().map(|r| r.id()).collect();
-        let plain = |id: &str| id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        let plain = |id: &str| id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '.');
         assert!(ids.iter().all(|id| !id.is_empty() && plain(id)), "{ids:?}");
         ids.sort_unstable();
         ids.dedup();

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use gravure::{BenchPoint, BenchReport, BenchRequest, Error, KernelsReport, KernelsRequest, Result, bench, bench_kernels};
 
-use crate::engine::EngineArgs;
+use crate::engine::{EngineArgs, RuntimeArgs};
 use crate::printer::{Printer, Table, bytes};
 use crate::progress::Progress;
 
@@ -34,6 +34,8 @@ pub(crate) struct Args {
     /// Repetitions
     #[arg(long, short = 'r', value_name = "N", default_value_t = 5)]
     repetitions: usize,
+    #[command(flatten)]
+    runtime: RuntimeArgs,
     #[command(flatten)]
     engine: EngineArgs,
     #[command(subcommand)]
@@ -79,7 +81,7 @@ pub(crate) fn run(args: &Args, printer: &Printer) -> Result<ExitCode> {
         sequences: args.parallel.clone(),
         threads: args.scale_threads.clone(),
         repetitions: args.repetitions,
-        ..BenchRequest::new(args.engine.options(model, printer))
+        ..BenchRequest::new(args.runtime.of(args.engine.options(model, printer)))
     };
     let report = bench(&request, &Progress::new(printer))?;
     if printer.json {

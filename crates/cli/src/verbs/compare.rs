@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use gravure::{BuiltInText, CompareRequest, Compared, ComparedArtifact, Disk, Result, Timing, compare};
 
-use crate::engine::EngineArgs;
+use crate::engine::{EngineArgs, ReferenceArgs, RuntimeArgs};
 use crate::folder::Folder;
 use crate::printer::{Printer, Table, bytes};
 use crate::progress::Progress;
@@ -42,6 +42,10 @@ pub(crate) struct Args {
     #[arg(long)]
     untimed: bool,
     #[command(flatten)]
+    runtime: RuntimeArgs,
+    #[command(flatten)]
+    reference_in: ReferenceArgs,
+    #[command(flatten)]
     engine: EngineArgs,
 }
 
@@ -56,7 +60,7 @@ pub(crate) fn run(args: &Args, printer: &Printer) -> Result<ExitCode> {
         printer.note("measured on a small built-in text of old English prose; --data names one of your own");
     }
     let request = CompareRequest {
-        reference: args.reference.as_ref().map(|r| args.engine.options(r, printer)),
+        reference: args.reference.as_ref().map(|r| args.reference_in.of(args.engine.options(r, printer))),
         context: args.ctx_size,
         windows: args.chunks,
         positions: args.ctx,
@@ -64,7 +68,7 @@ pub(crate) fn run(args: &Args, printer: &Printer) -> Result<ExitCode> {
         worst: args.worst,
         output: args.output.clone(),
         command: crate::args::as_typed(),
-        ..CompareRequest::new(args.models.iter().map(|m| args.engine.options(m, printer)).collect(), data)
+        ..CompareRequest::new(args.models.iter().map(|m| args.runtime.of(args.engine.options(m, printer))).collect(), data)
     };
     let done = compare(&request, &Progress::new(printer))?;
     if printer.json {

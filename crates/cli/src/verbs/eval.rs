@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use gravure::{Error, EvaluateRequest, Evaluation, Result, evaluate_all};
 
-use crate::engine::EngineArgs;
+use crate::engine::{EngineArgs, ReferenceArgs, RuntimeArgs};
 use crate::printer::{Printer, Table, bytes};
 use crate::progress::Progress;
 
@@ -45,6 +45,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 5)]
     worst: usize,
     #[command(flatten)]
+    runtime: RuntimeArgs,
+    #[command(flatten)]
+    reference_in: ReferenceArgs,
+    #[command(flatten)]
     engine: EngineArgs,
 }
 
@@ -55,7 +59,8 @@ pub(crate) fn run(args: &Args, printer: &Printer) -> Result<ExitCode> {
     }
     // Perplexity alone needs no second model.
     let compares = compares || args.metrics.is_empty();
-    let reference = args.reference.as_ref().filter(|_| compares).map(|r| args.engine.options(r, printer));
+    let reference = args.reference.as_ref().filter(|_| compares);
+    let reference = reference.map(|r| args.reference_in.of(args.engine.options(r, printer)));
     let requests: Vec<EvaluateRequest> = args
         .models
         .iter()
@@ -64,7 +69,7 @@ pub(crate) fn run(args: &Args, printer: &Printer) -> Result<ExitCode> {
             context: args.ctx_size,
             windows: args.chunks,
             worst: args.worst,
-            ..EvaluateRequest::new(args.engine.options(model, printer), &args.data)
+            ..EvaluateRequest::new(args.runtime.of(args.engine.options(model, printer)), &args.data)
         })
         .collect();
     let evaluations = evaluate_all(&requests, &Progress::new(printer))?;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use gravure::{
     Error, Force, Gate, GateMode, OptimizeRequest, Optimized, Order, Recipe, RecipeBudget, RecipeCache, RecipeData, RecipeEngine,
-    RecipeGates, Result, Share, Size, Verdict, failure, optimize,
+    RecipeGates, Result, RuntimeScores, Share, Size, Standing, Verdict, failure, optimize,
 };
 
 use crate::engine::{Cache, EngineArgs};
@@ -79,6 +79,9 @@ pub(crate) struct Args {
     /// Stop after this many seconds; what was measured is kept, and the same command goes on from it
     #[arg(long, value_name = "SECONDS")]
     time_limit: Option<f64>,
+    /// Measure the artifact in the native engine alone, even where its other runtimes are installed
+    #[arg(long)]
+    native_only: bool,
     #[command(flatten)]
     gates: GateArgs,
     #[command(flatten)]
@@ -193,6 +196,7 @@ impl Args {
                     Cache::Q8 => RecipeCache::Q8,
                 }),
                 exact: engine.exact.then_some(true),
+                native_only: self.native_only.then_some(true),
                 from: engine.from.clone(),
                 lenient: engine.lenient.then_some(true),
             },
@@ -230,6 +234,23 @@ pub(crate) fn run(args: &Args, printer: &Printer) -> Result<ExitCode> {
     Err(failure)
 }
 
+/// What another runtime than the native one says.
+fn elsewhere(scores: &RuntimeScores) -> Option<String> {
+    let told = match (scores.standing, &scores.evaluation) {
+        (Standing::Measured, Some(e)) if e.reference_runtime.as_ref() == Some(&e.runtime) => return None,
+        (Standing::Measured, Some(e)) => {
+            let compared = e.comparison.as_ref().map(|c| {
+                let (divergence, agreement) = (c.kl_divergence, c.top1_agreement.value * 100.0);
+                format!("KL divergence {:.6} ±{:.6}, top-1 agreement {agreement:.2} %, ", divergence.value, divergence.stderr)
+            });
+            format!("{}perplexity {:.4} ±{:.4}", compared.unwrap_or_default(), e.perplexity.value, e.perplexity.stderr)
+        }
+        (Standing::Failed, _) => format!("DOES NOT RUN IT: {}", scores.note.as_deref().unwrap_or_default()),
+        _ => "not measured".to_owned(),
+    };
+    Some(format!("in {}: {told}\n", scores.name))
+}
+
 fn text(done: &Optimized) -> String {
     let e = &done.evaluation;
     let mut table = Table::new(&["", ">value"]);
@@ -255,6 +276,7 @@ fn text(done: &Optimized) -> String {
         (false, Force::Advisory) => "below: ",
     };
     done.promises.iter().chain(&done.gates).for_each(|v| out += &format!("{} {v}\n", word(v)));
+    done.runtimes.iter().filter_map(elsewhere).for_each(|line| out += &line);
     let encodings: Vec<_> = done.encodings.iter().map(|(e, n)| format!("{n} {e}")).collect();
     out += &format!("tensors: {}\n", encodings.join(", "));
     let stages: Vec<_> = done.stages.iter().map(|s| format!("{} {:.1} s", s.name, s.seconds)).collect();

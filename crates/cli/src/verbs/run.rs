@@ -13,7 +13,7 @@ use gravure::{Error, ErrorKind, Result};
 
 use crate::arguments::{logit_bias, unescaped};
 use crate::chat;
-use crate::engine::{Cache, EngineArgs};
+use crate::engine::{Cache, EngineArgs, RuntimeArgs};
 use crate::printer::{Level, Printer};
 use crate::progress::{Progress, interrupted};
 
@@ -76,6 +76,8 @@ pub(crate) struct Args {
     /// How values are kept, where it is named apart (-ctv): as keys are
     #[arg(long, value_name = "TYPE", hide = true)]
     cache_type_v: Option<Cache>,
+    #[command(flatten)]
+    runtime: RuntimeArgs,
     #[command(flatten)]
     engine: EngineArgs,
     #[command(flatten)]
@@ -363,7 +365,7 @@ impl Args {
         if self.cache_type_v.is_some_and(|values| values != self.engine.cache_type.unwrap_or(Cache::F16)) {
             return Err(Error::request("keys and values are kept alike").help("give -ctk and -ctv the same type"));
         }
-        let mut model = self.engine.options(&self.model, printer);
+        let mut model = self.runtime.of(self.engine.options(&self.model, printer));
         model.positions = self.ctx_size;
         model.adapters = self.lora.iter().map(|path| (path.clone(), 1.0)).collect();
         for text in &self.lora_scaled {

@@ -10,9 +10,16 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
+/// The program with these arguments in `folder`. Whatever this machine has, no other runtime is at hand.
+pub(crate) fn program(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gravure"));
+    command.args(args).current_dir(folder).env_remove("RUST_BACKTRACE").env("GRAVURE_PYTHON", "/nowhere/python3");
+    command
+}
+
 /// Runs the program in `folder` and shows exit code and both outputs with places and times taken out.
 pub(crate) fn say(folder: &Path, args: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_gravure")).args(args).current_dir(folder).env_remove("RUST_BACKTRACE").output().unwrap();
+    let output = program(folder, args).output().unwrap();
     let mut text = format!("exit {}\n", output.status.code().unwrap_or(-1));
     for (name, bytes) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {
         if !bytes.is_empty() {

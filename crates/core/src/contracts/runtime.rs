@@ -93,11 +93,17 @@ pub trait Runtime: Send + Sync + std::fmt::Debug {
     /// One line for tables.
     fn doc(&self) -> &'static str;
 
-    /// Whether it is there.
+    /// Whether it is there: what was found, with its version.
     ///
     /// # Errors
     /// `Environment` with what is missing and how to get it.
-    fn check(&self) -> Result<()>;
+    fn check(&self) -> Result<String>;
+
+    /// Whether it reads the model's file itself, in place of its tensors: then that file must be one of the format that
+    /// its profile names, and the model is handed over as it was read.
+    fn opens_files(&self) -> bool {
+        false
+    }
 
     /// What it cannot execute of `model`; empty where it can execute it all.
     fn gaps(&self, model: &Model) -> Vec<Gap>;
@@ -120,6 +126,11 @@ pub trait Runtime: Send + Sync + std::fmt::Debug {
 pub trait Loaded: Send + Sync + std::fmt::Debug {
     /// What it takes.
     fn facts(&self) -> &LoadFacts;
+
+    /// Number of the process that holds the weights, where it is another than this one.
+    fn process(&self) -> Option<u32> {
+        None
+    }
 
     /// Continues sequences of tokens, where the model does that.
     fn decoder(&self) -> Option<&dyn Decoder> {

@@ -243,7 +243,8 @@ pub struct RuntimeProfile {
     pub doc: String,
     /// Id of the format that it reads.
     pub format: String,
-    /// Id of the runtime in this build's registry, where it is one of them: what it cannot execute is then known.
+    /// Id of the runtime in this build's registry, where it is one of them: artifacts can then be measured in it, and of those
+    /// that execute graphs it is known what they cannot execute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registered: Option<String>,
     /// Kinds of models that it serves.
@@ -261,7 +262,7 @@ pub struct RuntimeProfile {
     pub precisions: Vec<Precision>,
     /// How to make its files with other tools.
     pub converter: String,
-    /// Bytes that it takes beside weights and the cache of keys and values; where the runtime is one of this build's,
+    /// Bytes that it takes beside weights and the cache of keys and values; where the runtime knows its own step,
     /// intermediate values and the vocabulary are not among them.
     pub overhead_bytes: Figure,
     /// Bytes that it takes for each token of the vocabulary.

@@ -20,7 +20,6 @@ struct Deployed {
     question: RecommendRequest,
     deployment: Deployment,
     profile: &'static RuntimeProfile,
-    kind: ModelKind,
     /// Bytes that it takes beside weights and cache.
     runtime_bytes: BTreeMap<String, u64>,
 }
@@ -33,6 +32,8 @@ pub(super) struct Device {
     pub(super) positions: u64,
     /// Bytes of keys and values at that many.
     pub(super) cache_bytes: u64,
+    /// What kind of model it is.
+    pub(super) kind: ModelKind,
     deployed: Option<Deployed>,
 }
 
@@ -95,10 +96,10 @@ impl Device {
                     ..RecommendRequest::new(&request.source.path, target.clone())
                 };
                 let runtime_bytes = runtime_bytes(neutral, target)?;
-                Some(Deployed { question, deployment, profile, kind, runtime_bytes })
+                Some(Deployed { question, deployment, profile, runtime_bytes })
             }
         };
-        Ok(Self { workload, positions, cache_bytes, deployed })
+        Ok(Self { workload, positions, cache_bytes, kind, deployed })
     }
 
     fn at<T>(&self, of: impl FnOnce(&Site<'_>) -> T) -> Result<Option<T>> {
@@ -106,7 +107,7 @@ impl Device {
         let place = Place {
             request: &deployed.question,
             workload: &self.workload,
-            kind: deployed.kind,
+            kind: self.kind,
             context: self.positions,
             cache_bytes: self.cache_bytes,
             runtime_bytes: &deployed.runtime_bytes,
@@ -140,6 +141,11 @@ impl Device {
         self.deployed.as_ref().map(|d| d.question.target.id.as_str())
     }
 
+    /// Id of the runtime that is planned for, where there is a target.
+    pub(super) fn runtime(&self) -> Option<&str> {
+        self.deployed.as_ref().map(|d| d.profile.id.as_str())
+    }
+
     /// Tokens in a second with tensors stored so, where there is a target.
     pub(super) fn tokens_per_second(&self, stored: &Stored) -> Result<Option<f64>> {
         let borrowed = stored.iter().map(|(name, (encoding, bytes))| (name.clone(), (*encoding, *bytes))).collect();
@@ -171,7 +177,7 @@ impl Device {
             runtime_bytes: self.runtime_bytes(),
             memory_bytes: weight_bytes.saturating_add(self.beside_weights()),
             target: self.target().map(str::to_owned),
-            runtime: self.deployed.as_ref().map(|d| d.profile.id.clone()),
+            runtime: self.runtime().map(str::to_owned),
             tokens_per_second: self.tokens_per_second(stored)?,
             accelerated_share: self.deployed.as_ref().map(|_| if all > 0.0 { 1.0 - slow / all } else { 1.0 }),
         })

@@ -204,6 +204,8 @@ mod tests {
         };
         Evaluation {
             model: "m".into(),
+            runtime: "r".into(),
+            reference_runtime: None,
             data: "d".into(),
             tensor_bytes: 1,
             bits_per_weight: 1.0,

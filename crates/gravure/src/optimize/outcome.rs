@@ -9,6 +9,7 @@ use gravure_planner::mixtures::{MIXTURES, MixtureRequest};
 
 use super::device::Predicted;
 use super::drift::Drift;
+use super::elsewhere::RuntimeScores;
 use super::gates::AtWork;
 use super::request::Budget;
 use super::search::Search;
@@ -129,6 +130,8 @@ pub struct Optimized {
     pub predicted: Predicted,
     /// What was measured on the evaluation text.
     pub evaluation: Evaluation,
+    /// What the artifact is worth in each runtime that reads it.
+    pub runtimes: Vec<RuntimeScores>,
     /// The original at work on this machine, where gates are judged.
     pub baseline: Option<AtWork>,
     /// The artifact at work on this machine.

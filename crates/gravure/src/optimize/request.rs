@@ -9,6 +9,7 @@ use gravure_core::values::{Order, Target};
 
 use super::gates::Gates;
 use crate::engine::LoadOptions;
+use crate::evaluate::EvaluateRequest;
 use crate::hessians::CalibrationText;
 use crate::recipe::Recipe;
 use crate::texts::BuiltInText;
@@ -70,6 +71,16 @@ impl Budget {
     }
 }
 
+/// Whether the artifact is measured in other runtimes than the native one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Elsewhere {
+    /// In those that will execute it and are installed here.
+    #[default]
+    WhereInstalled,
+    /// In none.
+    Nowhere,
+}
+
 /// What to optimize, for what, and where to.
 #[derive(Debug, Clone)]
 pub struct OptimizeRequest {
@@ -112,6 +123,8 @@ pub struct OptimizeRequest {
     pub order: Order,
     /// What the field expects, and whether missing it fails.
     pub gates: Gates,
+    /// Whether the artifact is measured in other runtimes, too.
+    pub elsewhere: Elsewhere,
     /// Stops between two measurements after this long; what was measured is kept.
     pub time_limit: Option<Duration>,
     /// The command as it was typed, for the report.
@@ -126,6 +139,16 @@ impl OptimizeRequest {
     /// The calibration text as methods are told of it.
     pub(crate) fn calibration_text(&self) -> CalibrationText {
         CalibrationText { data: self.calibration_data.clone(), context: self.context, windows: self.calibration_windows }
+    }
+
+    /// How the artifact is measured, in any runtime, listing this many of the worst tokens.
+    pub(super) fn evaluation(&self, worst: usize) -> EvaluateRequest {
+        EvaluateRequest {
+            context: self.context,
+            windows: self.evaluation_windows,
+            worst,
+            ..EvaluateRequest::new(self.source.clone(), &self.evaluation_data)
+        }
     }
 
     /// The same with the usual number of windows for importance where it says none.
@@ -156,6 +179,7 @@ impl OptimizeRequest {
             passes: Vec::new(),
             order: Order::Apart,
             gates: Gates::default(),
+            elsewhere: Elsewhere::default(),
             time_limit: None,
             command: Vec::new(),
             recipe: None,

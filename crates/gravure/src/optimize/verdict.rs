@@ -28,7 +28,7 @@ pub enum Force {
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Verdict {
     /// What is bounded, in the words of the report.
-    pub subject: &'static str,
+    pub subject: String,
     /// Which side is good.
     pub bound: Bound,
     /// The limit.
@@ -61,6 +61,8 @@ pub enum Unit {
     Share,
     /// A factor.
     Times,
+    /// Windows of a text.
+    Windows,
 }
 
 impl Unit {
@@ -73,19 +75,20 @@ impl Unit {
             Self::Nats => format!("{value:.6} nats"),
             Self::Share => format!("{:.2} %", value * 100.0),
             Self::Times => format!("{value:.2} times"),
+            Self::Windows => format!("{value:.0} windows"),
         }
     }
 }
 
 impl Verdict {
     /// Holds `found` against `limit`.
-    pub(crate) fn new(subject: &'static str, bound: Bound, limit: f64, found: Option<f64>, unit: Unit, force: Force) -> Self {
+    pub(crate) fn new(subject: &str, bound: Bound, limit: f64, found: Option<f64>, unit: Unit, force: Force) -> Self {
         let met = match (found, bound) {
             (None, _) => force == Force::Advisory,
             (Some(found), Bound::AtMost) => found <= limit,
             (Some(found), Bound::AtLeast) => found >= limit,
         };
-        Self { subject, bound, limit, found, unit, force, met, remedy: None }
+        Self { subject: subject.to_owned(), bound, limit, found, unit, force, met, remedy: None }
     }
 
     /// Adds what would meet it, where it is missed.

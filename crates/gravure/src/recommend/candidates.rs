@@ -374,6 +374,9 @@ impl<'a> Catalogue<'a> {
     /// What the registered runtime `id` cannot execute of the model, in words; `None` where it can execute it all.
     pub(super) fn gap(&self, id: &str) -> Result<Option<String>> {
         let runtime = catalog().runtime(id)?;
+        if runtime.opens_files() {
+            return Ok(None);
+        }
         let model = translate::to_graph(&self.sizing.source, catalog(), gravure_formats::neutral_name);
         Ok(match model {
             Ok(model) => runtime.gaps(&model).first().map(|gap| format!("cannot execute {}: {}", gap.subject, gap.text)),

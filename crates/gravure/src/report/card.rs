@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::optimized::{percent, shell};
-use crate::optimize::Optimized;
+use crate::optimize::{Optimized, Standing};
 
 /// The card.
 pub(crate) fn card(done: &Optimized) -> String {
@@ -38,7 +38,15 @@ pub(crate) fn card(done: &Optimized) -> String {
         plain(&c.evaluation.name),
         c.evaluation.sha256
     );
-    out += "## Encodings\n\n";
+    for r in &done.runtimes {
+        let told = match (r.standing, r.evaluation.as_ref().and_then(|e| e.comparison.as_ref())) {
+            (Standing::Measured, Some(c)) => format!("{:.6} nats, top-1 {}", c.kl_divergence.value, percent(c.top1_agreement.value)),
+            (Standing::Failed, _) => "**does not run it**".to_owned(),
+            _ => "not measured".to_owned(),
+        };
+        let _ = writeln!(out, "- in {}: {told}", plain(&r.name));
+    }
+    out += "\n## Encodings\n\n";
     for (encoding, tensors) in &done.encodings {
         let _ = writeln!(out, "- {tensors} tensors in `{encoding}`");
     }

@@ -112,6 +112,8 @@ fn side_by_side(done: &Compared) -> String {
             Some(false) => remarks.push("certificate BROKEN"),
             None => {}
         }
+        let place = e.filter(|e| e.reference_runtime.as_ref().is_some_and(|r| *r != e.runtime)).map(|e| format!("in {}", e.runtime));
+        remarks.extend(place.as_deref());
         vec![
             a.name.clone(),
             a.format.to_owned(),

@@ -7,7 +7,7 @@ use super::bitmap::{Cell, map};
 use super::html::{Page, bytes, escape, table, tiles};
 use super::plot::{Kind, Plot, Point};
 use crate::evaluate::WorstText;
-use crate::optimize::{Bound, ChosenTensor, FixedMixture, Force, Optimized, Verdict};
+use crate::optimize::{Bound, ChosenTensor, FixedMixture, Force, Optimized, RuntimeScores, Standing, Verdict};
 use crate::recipe::Recipe;
 
 /// Families with the largest predicted share of the loss that get a bar.
@@ -34,6 +34,11 @@ pub(crate) fn page(done: &Optimized) -> String {
         &plot(done).svg(),
     );
     page.section("Baseline and result", "", &comparison(done));
+    page.section(
+        "In each runtime",
+        "What the artifact is worth where it will run, each against the original in Gravure's own engine, on the same windows.",
+        &runtimes(done),
+    );
     if !done.mixtures.is_empty() {
         page.section(
             "Against fixed mixtures",
@@ -119,7 +124,7 @@ fn limits(done: &Optimized) -> String {
         let _ = write!(
             out,
             "<tr><td>{}</td><td class=\"n\">{bound} {}</td><td class=\"n\">{}</td><td><span class=\"pill {class}\">{word}</span></td><td>{}</td></tr>",
-            escape(v.subject),
+            escape(&v.subject),
             escape(&v.unit.show(v.limit)),
             escape(&v.found.map_or_else(|| "not measured".into(), |f| v.unit.show(f))),
             escape(v.remedy.as_deref().unwrap_or_default())
@@ -200,6 +205,27 @@ fn comparison(done: &Optimized) -> String {
         row(&format!("decode on {target}, predicted"), "-".into(), format!("{speed:.1} tokens/s"));
     }
     table(&["", ">original", ">artifact"], &rows)
+}
+
+fn runtimes(done: &Optimized) -> String {
+    let row = |r: &RuntimeScores| {
+        let name = if r.planned_for { format!("{}, which the plan is made for", r.name) } else { r.name.clone() };
+        let cells = match (r.evaluation.as_ref(), r.evaluation.as_ref().and_then(|e| e.comparison.as_ref())) {
+            (Some(e), Some(c)) => [
+                format!("{:.4} ± {:.4}", e.perplexity.value, e.perplexity.stderr),
+                format!("{:.6} ± {:.6}", c.kl_divergence.value, c.kl_divergence.stderr),
+                format!("{} ± {}", percent(c.top1_agreement.value), percent(c.top1_agreement.stderr)),
+            ],
+            _ => ["-"; 3].map(str::to_owned),
+        };
+        let word = match r.standing {
+            Standing::Measured => r.found.clone().unwrap_or_default(),
+            Standing::Missing => format!("not measured: {}", r.note.as_deref().unwrap_or("it is not here")),
+            Standing::Failed => format!("does not run it: {}", r.note.as_deref().unwrap_or("it did not say why")),
+        };
+        [vec![name], cells.to_vec(), vec![word]].concat()
+    };
+    table(&["runtime", ">perplexity", ">KL divergence", ">top-1", ""], &done.runtimes.iter().map(row).collect::<Vec<_>>())
 }
 
 fn mixtures(done: &Optimized) -> String {
