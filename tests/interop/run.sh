@@ -39,6 +39,19 @@ mkdir -p "$work"
 # Artifacts in llama.cpp's Python package, as a runtime of ours and of `optimize`.
 "$PEER_PYTHON" tests/interop/runtimes.py --gravure "$gravure" --peers "$PEER_BIN" --work "$work/runtimes"
 
+# Folders of mlx-lm, which runs on processors, too, where PyPI has it for this one.
+mlx="${XDG_CACHE_HOME:-$HOME/.cache}/gravure-peers/mlx-0.32.4"
+if ! "$mlx/bin/python" -c 'import mlx.core, mlx_lm' 2>/dev/null; then
+    rm -rf "$mlx"
+    python3 -m venv "$mlx"
+    "$mlx/bin/python" -m pip --quiet --disable-pip-version-check install 'mlx[cpu]==0.32.4' mlx-lm==0.32.2 >"$work/mlx.log" 2>&1 || true
+fi
+if "$mlx/bin/python" -c 'import mlx.core, mlx_lm' 2>/dev/null; then
+    "$mlx/bin/python" tests/interop/mlx_folders.py --gravure "$gravure" --work "$work/mlx"
+else
+    echo "SKIPPED: folders of mlx-lm, which cannot be had here: $(tail -1 "$work/mlx.log")" >&2
+fi
+
 # The pages of the reports in a browser, where there is one or it can be had, and their documents against the schemas.
 if ! command -v chromium chromium-browser google-chrome >/dev/null; then
     sudo=$([ "$(id -u)" = 0 ] || command -v sudo || true)

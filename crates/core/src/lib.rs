@@ -17,6 +17,7 @@ pub use contracts::{
 };
 pub use gravure_base::{Error, ErrorKind, Limits, Result, ResultExt};
 pub use values::{
-    Artifact, ArtifactFile, ChunkStream, Graph, Hessian, HyperKey, Hyperparameters, ImportanceMatrix, Metadata, Model, Naming, Note, Order,
-    Package, PackageTensor, Part, Plan, PlanEntry, Role, Shape, Tensor, TensorData, TensorId, TensorMap, TensorRule, Transform, Value,
+    Artifact, ArtifactFile, ChunkStream, Graph, GroupedRows, Grouping, Hessian, HyperKey, Hyperparameters, ImportanceMatrix, Metadata,
+    Model, Naming, Note, Order, Package, PackageTensor, Part, Plan, PlanEntry, Role, Shape, Tensor, TensorData, TensorId, TensorMap,
+    TensorRule, Transform, Value,
 };

@@ -20,7 +20,7 @@
 //! Specs: `mlx.core.quantize`; AutoGPTQ's and GPTQModel's `QuantLinear.pack`; AutoAWQ's `WQLinear`;
 //! compressed-tensors' `pack_to_int32`.
 
-use gravure_core::{Error, PlaneAxis, PlaneEncoding, PlaneLayout, PlaneParameters, PlaneRole, Result};
+use gravure_core::{Error, GroupedRows, PlaneAxis, PlaneEncoding, PlaneLayout, PlaneParameters, PlaneRole, Result};
 
 /// How codes lie in the elements of a plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -265,6 +265,54 @@ impl Affine {
     fn integer(&self, code: u8) -> i32 {
         if self.signed { i32::from(code as i8) } else { i32::from(code) }
     }
+
+    /// The numbers of `rows` rows.
+    fn read(&self, parameters: &PlaneParameters, planes: &[&[u8]], rows: u64) -> Result<Read> {
+        let layouts = self.planes(&PlaneParameters { rows, ..*parameters })?;
+        let size = |n: u64| usize::try_from(n).map_err(|_| Error::limit("too many rows at once"));
+        let (columns, groups) = (size(parameters.columns)?, size(parameters.groups()?)?);
+        let rows = size(rows)?;
+        if planes.len() != layouts.len() {
+            return Err(Error::bug(format!("{} planes for the {} of {}", planes.len(), layouts.len(), self.id)));
+        }
+        for (layout, plane) in layouts.iter().zip(planes) {
+            if plane.len() as u64 != layout.bytes()? {
+                let message = format!("{} bytes of {:?} where {rows} rows have {}", plane.len(), layout.role, layout.bytes()?);
+                return Err(Error::input(message));
+            }
+        }
+        let plane = |role| layouts.iter().position(|layout| layout.role == role).map(|i| (planes[i], &layouts[i]));
+        let numbers = |role| -> Result<Option<Vec<f32>>> {
+            let Some((bytes, _)) = plane(role) else { return Ok(None) };
+            let mut values = vec![0.0; rows * groups];
+            parameters.numbers.decode(bytes, &mut values)?;
+            if !self.scales_rows_first {
+                values = (0..rows).flat_map(|n| (0..groups).map(move |g| g * rows + n)).map(|at| values[at]).collect();
+            }
+            Ok(Some(values))
+        };
+        let scales = numbers(PlaneRole::Scales)?.ok_or_else(|| Error::bug("no scales"))?;
+        let addends = match (numbers(PlaneRole::Biases)?, plane(PlaneRole::ZeroPoints), self.zero_points) {
+            (Some(biases), ..) => Addends::Biases(biases),
+            (None, Some((bytes, layout)), Some(zero_points)) => {
+                let mut stored = vec![0; rows * groups];
+                zero_points.integers.unpack(bytes, parameters.bits, groups, layout, &mut stored);
+                Addends::Zeros(stored.into_iter().map(|zero| self.integer(zero) + zero_points.offset).collect())
+            }
+            _ => Addends::Zeros(vec![self.default_zero(parameters.bits); rows * groups]),
+        };
+        let group_of: Vec<usize> = match plane(PlaneRole::GroupIndex) {
+            None => (0..parameters.columns).map(|k| (k / parameters.group_size) as usize).collect(),
+            Some((bytes, _)) => {
+                bytes.as_chunks::<4>().0.iter().map(|b| check_group(i32::from_le_bytes(*b), groups)).collect::<Result<_>>()?
+            }
+        };
+        let mut codes = vec![0; rows * columns];
+        if let Some((bytes, layout)) = plane(PlaneRole::Codes) {
+            self.codes.unpack(bytes, parameters.bits, columns, layout, &mut codes);
+        }
+        Ok(Read { columns, groups, codes, scales, addends, group_of })
+    }
 }
 
 impl PlaneEncoding for Affine {
@@ -314,61 +362,56 @@ impl PlaneEncoding for Affine {
     }
 
     fn decode(&self, parameters: &PlaneParameters, planes: &[&[u8]], rows: u64, out: &mut [f32]) -> Result<()> {
-        let layouts = self.planes(&PlaneParameters { rows, ..*parameters })?;
-        let size = |n: u64| usize::try_from(n).map_err(|_| Error::limit("too many rows at once"));
-        let (columns, groups) = (size(parameters.columns)?, size(parameters.groups()?)?);
-        let rows = size(rows)?;
-        if planes.len() != layouts.len() {
-            return Err(Error::bug(format!("{} planes for the {} of {}", planes.len(), layouts.len(), self.id)));
-        }
-        if out.len() as u64 != parameters.columns * rows as u64 {
+        let Read { columns, groups, codes, scales, addends, group_of } = self.read(parameters, planes, rows)?;
+        if out.len() != codes.len() {
             return Err(Error::bug(format!("room for {} weights, not for {rows} rows of {columns}", out.len())));
-        }
-        for (layout, plane) in layouts.iter().zip(planes) {
-            if plane.len() as u64 != layout.bytes()? {
-                let message = format!("{} bytes of {:?} where {rows} rows have {}", plane.len(), layout.role, layout.bytes()?);
-                return Err(Error::input(message));
-            }
-        }
-        let plane = |role| layouts.iter().position(|layout| layout.role == role).map(|i| (planes[i], &layouts[i]));
-
-        let numbers = |role| -> Result<Option<Vec<f32>>> {
-            let Some((bytes, _)) = plane(role) else { return Ok(None) };
-            let mut values = vec![0.0; rows * groups];
-            parameters.numbers.decode(bytes, &mut values)?;
-            Ok(Some(values))
-        };
-        let scales = numbers(PlaneRole::Scales)?.ok_or_else(|| Error::bug("no scales"))?;
-        let biases = numbers(PlaneRole::Biases)?;
-        let mut zeros = vec![self.default_zero(parameters.bits); rows * groups];
-        if let (Some((bytes, layout)), Some(zero_points)) = (plane(PlaneRole::ZeroPoints), self.zero_points) {
-            let mut stored = vec![0; rows * groups];
-            zero_points.integers.unpack(bytes, parameters.bits, groups, layout, &mut stored);
-            for (zero, stored) in zeros.iter_mut().zip(stored) {
-                *zero = self.integer(stored) + zero_points.offset;
-            }
-        }
-        let group_of: Vec<usize> = match plane(PlaneRole::GroupIndex) {
-            None => (0..parameters.columns).map(|k| (k / parameters.group_size) as usize).collect(),
-            Some((bytes, _)) => {
-                bytes.as_chunks::<4>().0.iter().map(|b| check_group(i32::from_le_bytes(*b), groups)).collect::<Result<_>>()?
-            }
-        };
-        let mut codes = vec![0; rows * columns];
-        if let Some((bytes, layout)) = plane(PlaneRole::Codes) {
-            self.codes.unpack(bytes, parameters.bits, columns, layout, &mut codes);
         }
         for (n, (out, codes)) in out.chunks_exact_mut(columns).zip(codes.chunks_exact(columns)).enumerate() {
             for ((out, &code), &g) in out.iter_mut().zip(codes).zip(&group_of) {
-                let at = if self.scales_rows_first { n * groups + g } else { g * rows + n };
-                *out = match &biases {
-                    Some(biases) => scales[at] * self.integer(code) as f32 + biases[at],
-                    None => scales[at] * (self.integer(code) - zeros[n * groups + g]) as f32,
+                let at = n * groups + g;
+                *out = match &addends {
+                    Addends::Biases(biases) => scales[at] * self.integer(code) as f32 + biases[at],
+                    Addends::Zeros(zeros) => scales[at] * (self.integer(code) - zeros[at]) as f32,
                 };
             }
         }
         Ok(())
     }
+
+    fn unpack(&self, parameters: &PlaneParameters, planes: &[&[u8]], rows: u64, out: &mut GroupedRows) -> Result<()> {
+        let Read { codes, scales, addends, group_of, .. } = self.read(parameters, planes, rows)?;
+        if group_of.iter().zip(0..).any(|(group, k)| *group as u64 != k / parameters.group_size) {
+            return Err(Error::bug("columns of groups that do not follow each other"));
+        }
+        // Two's complement by its distance from the least number.
+        let least = if self.signed { 128 } else { 0 };
+        out.codes = codes;
+        out.codes.iter_mut().for_each(|code| *code ^= least);
+        out.minima = match addends {
+            Addends::Biases(biases) => scales.iter().zip(biases).map(|(s, b)| s * f32::from(least) - b).collect(),
+            Addends::Zeros(zeros) => scales.iter().zip(zeros).map(|(s, z)| s * (z + i32::from(least)) as f32).collect(),
+        };
+        out.scales = scales;
+        Ok(())
+    }
+}
+
+/// What is added to codes times scales, for each group.
+enum Addends {
+    Biases(Vec<f32>),
+    /// Taken from the codes first.
+    Zeros(Vec<i32>),
+}
+
+/// The planes of some rows as numbers, row after row.
+struct Read {
+    columns: usize,
+    groups: usize,
+    codes: Vec<u8>,
+    scales: Vec<f32>,
+    addends: Addends,
+    /// The group of each column.
+    group_of: Vec<usize>,
 }
 
 fn check_group(group: i32, groups: usize) -> Result<usize> {
@@ -501,6 +544,19 @@ mod tests {
         let cut: Vec<&[u8]> = cut.iter().map(Vec::as_slice).collect();
         let mut out = vec![f32::NAN; ((end - start) * sample.parameters.columns) as usize];
         affine.decode(&sample.parameters, &cut, end - start, &mut out).unwrap();
+        let mut grouped = GroupedRows::default();
+        let unpacked = affine.unpack(&sample.parameters, &cut, end - start, &mut grouped);
+        let (columns, groups) = (sample.parameters.columns as usize, sample.parameters.groups().unwrap() as usize);
+        assert_eq!(unpacked.is_err(), sample.parameters.group_index && groups > 1, "whether its columns are out of order");
+        if unpacked.is_err() {
+            return out;
+        }
+        for (i, (weight, code)) in out.iter().zip(&grouped.codes).enumerate() {
+            let at = i / columns * groups + i % columns / sample.parameters.group_size as usize;
+            let (scaled, minimum) = (grouped.scales[at] * f32::from(*code), grouped.minima[at]);
+            let size = scaled.abs().max(minimum.abs());
+            assert!((scaled - minimum - weight).abs() <= size * 1e-6, "{}: {scaled} - {minimum}, not {weight}", affine.id);
+        }
         out
     }
 

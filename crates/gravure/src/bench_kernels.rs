@@ -186,7 +186,7 @@ fn matrix(pool: &Pool, encoding: &'static dyn Encoding, row: &[u8], rows: usize,
         range.for_each(|_| out.extend_from_slice(row));
         Ok(())
     };
-    let source = MatrixSource { name: encoding.id(), encoding, rows, columns, rows_at_once: None, read: &read };
+    let source = MatrixSource { name: encoding.id(), encoding, rows, columns, rows_at_once: None, read: &read, grouped: None };
     Matrix::load(pool, source, isa, Activations::Fast).at_item(|| encoding.id().to_owned())
 }
 

@@ -183,7 +183,7 @@ pub fn evaluate_loaded(
     observer.end();
     let Quality { windows, context, tokens, perplexity, comparison, worst } = measured?;
     let worst = worst.into_iter().map(|w| describe(tokenizer, w)).collect::<Result<_>>()?;
-    let tensor_bytes = engine.model.tensors.iter().map(gravure_core::Tensor::bytes).sum::<Result<u64>>()?;
+    let tensor_bytes = engine.model.tensors.iter().map(gravure_core::Tensor::stored_bytes).sum::<Result<u64>>()?;
     let bits_per_weight = tensor_bytes as f64 * 8.0 / engine.model.parameters().max(1) as f64;
     Ok(Evaluation {
         model: engine.model.source.path.clone(),

@@ -80,7 +80,7 @@ pub struct Inspection {
     pub architecture_known: bool,
     /// Number of weights.
     pub parameters: u64,
-    /// Encoded bytes of all tensors.
+    /// Bytes of all tensors as they are stored.
     pub tensor_bytes: u64,
     /// Bits for each weight.
     pub bits_per_weight: f64,
@@ -109,11 +109,11 @@ pub struct Inspection {
 pub fn inspect(request: &OpenRequest<'_>) -> Result<Inspection> {
     let model = open(request)?;
     let mut tensors = Vec::with_capacity(model.tensors.len());
-    let mut shares: BTreeMap<&str, EncodingShare> = BTreeMap::new();
+    let mut shares: BTreeMap<String, EncodingShare> = BTreeMap::new();
     for tensor in &model.tensors {
-        let bytes = tensor.bytes()?;
-        let share = shares.entry(tensor.encoding.id()).or_insert_with(|| EncodingShare {
-            encoding: tensor.encoding.id().to_owned(),
+        let (bytes, encoding) = (tensor.stored_bytes()?, tensor.stored_as());
+        let share = shares.entry(encoding.clone()).or_insert_with(|| EncodingShare {
+            encoding: encoding.clone(),
             tensors: 0,
             weights: 0,
             bytes: 0,
@@ -124,7 +124,7 @@ pub fn inspect(request: &OpenRequest<'_>) -> Result<Inspection> {
         tensors.push(TensorLine {
             name: tensor.name.clone(),
             shape: tensor.shape.dimensions().to_vec(),
-            encoding: tensor.encoding.id().to_owned(),
+            encoding,
             bytes,
             role: tensor.id.map(|id| id.role),
             layer: tensor.id.and_then(|id| id.layer),

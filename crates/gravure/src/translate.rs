@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use gravure_base::{Error, Result, ResultExt};
 use gravure_core::values::GeneratedTensor;
-use gravure_core::{Catalog, Encoding, Model, Naming, Part, Role, Shape, Tensor, TensorData, TensorId, Transform};
+use gravure_core::{Catalog, Encoding, GroupedRows, Grouping, Model, Naming, Part, Role, Shape, Tensor, TensorData, TensorId, Transform};
 
 /// The GGUF-style name of an identity; asked of the format that owns the neutral names.
 pub(crate) type Namer = fn(&TensorId) -> Option<String>;
@@ -195,23 +195,50 @@ struct MovedRows {
     rows: u64,
 }
 
-impl TensorData for MovedRows {
-    fn read_rows(&self, rows: Range<u64>, out: &mut Vec<u8>) -> Result<()> {
+impl MovedRows {
+    /// The heads that a range of rows touches, within which they move; and for each row the one of these that it is.
+    fn places(&self, rows: Range<u64>) -> Result<(Range<u64>, Vec<usize>)> {
         let Transform::InterleaveRope { heads } = self.transform else {
             return Err(Error::bug("rows moved by a transform that moves none"));
         };
-        let head = self.rows / heads.max(1);
-        // Rows move within their head: read the heads that the range touches.
+        let head = (self.rows / heads.max(1)).max(1);
         let (first, last) = (rows.start / head * head, rows.end.div_ceil(head) * head);
+        let from = |row| if self.inverse { self.transform.neutral_row(row, self.rows) } else { self.transform.stored_row(row, self.rows) };
+        Ok((first..last.min(self.rows), rows.map(|row| (from(row) - first) as usize).collect()))
+    }
+}
+
+/// The rows of `stored` that `places` name, each of `length` elements.
+fn moved<T: Copy>(stored: &[T], places: &[usize], length: usize, out: &mut Vec<T>) {
+    out.clear();
+    places.iter().for_each(|at| out.extend_from_slice(&stored[at * length..(at + 1) * length]));
+}
+
+impl TensorData for MovedRows {
+    fn read_rows(&self, rows: Range<u64>, out: &mut Vec<u8>) -> Result<()> {
+        let (heads, places) = self.places(rows)?;
         let mut stored = Vec::new();
-        self.inner.data.read_rows(first..last.min(self.rows), &mut stored)?;
-        let row_bytes = self.inner.encoding.row_bytes(self.inner.shape.row_length())? as usize;
-        out.clear();
-        for row in rows {
-            let from = if self.inverse { self.transform.neutral_row(row, self.rows) } else { self.transform.stored_row(row, self.rows) };
-            let at = (from - first) as usize * row_bytes;
-            out.extend_from_slice(&stored[at..at + row_bytes]);
-        }
+        self.inner.data.read_rows(heads, &mut stored)?;
+        moved(&stored, &places, self.inner.encoding.row_bytes(self.inner.shape.row_length())? as usize, out);
+        Ok(())
+    }
+
+    fn stored_bytes(&self) -> Option<u64> {
+        self.inner.data.stored_bytes()
+    }
+
+    fn grouping(&self) -> Option<Grouping> {
+        self.inner.data.grouping()
+    }
+
+    fn read_grouped(&self, rows: Range<u64>, out: &mut GroupedRows) -> Result<()> {
+        let (heads, places) = self.places(rows)?;
+        let mut stored = GroupedRows::default();
+        self.inner.data.read_grouped(heads.clone(), &mut stored)?;
+        let count = (heads.end - heads.start).max(1) as usize;
+        moved(&stored.codes, &places, stored.codes.len() / count, &mut out.codes);
+        moved(&stored.scales, &places, stored.scales.len() / count, &mut out.scales);
+        moved(&stored.minima, &places, stored.minima.len() / count, &mut out.minima);
         Ok(())
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use gravure::{OpenRequest, PlanSource, QuantizeRequest, Quiet, Uniform, open, quantize};
+use gravure::engine::{Activations, LoadOptions, load};
+use gravure::{OpenRequest, PlanSource, QuantizeRequest, Quiet, Uniform, inspect, open, quantize};
+use gravure_core::contracts::{Chunk, LogitsRow, Phase, Step, Wanted};
 use gravure_testing::tiny_model::{Options, write};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::json;
@@ -104,4 +106,35 @@ fn a_packed_gpt2_is_the_one_that_its_codes_mean() {
             assert!(found[name] == *tensor, "{target}: {name} {:?} instead of {:?}", found[name].0, tensor.0);
         }
     }
+    // The engine multiplies the codes as they are, and what is exact is what the floats give.
+    let (exact, in_codes) = (logits(&codes, Activations::F32), logits(&codes, Activations::Fast));
+    assert_eq!(exact.1, logits(&floats, Activations::F32).1);
+    assert!(in_codes.0.iter().any(|k| k.starts_with("4 bits in groups of 32: int8")), "{:?}", in_codes.0);
+    assert!(in_codes.2 < exact.2 / 2, "{} bytes in memory, not fewer than half of {}", in_codes.2, exact.2);
+    let distance = |values: &[f32]| values.iter().zip(&exact.1).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt();
+    let off = distance(&in_codes.1) / distance(&vec![0.0; exact.1.len()]);
+    assert!(off < 0.03, "off by {off}");
+    let inspection = inspect(&OpenRequest::new(&codes)).unwrap();
+    assert!(inspection.encodings.iter().any(|e| e.encoding == "4 bits in groups of 32"), "{:?}", inspection.encodings);
+    assert!(inspection.tensor_bytes < exact.2);
+}
+
+/// Kernels, logits after some tokens, and bytes of weights in memory.
+fn logits(folder: &Path, activations: Activations) -> (Vec<String>, Vec<f32>, u64) {
+    let options = LoadOptions { threads: 2, positions: 32, activations, ..LoadOptions::new(folder) };
+    let engine = load(&options, &Quiet).unwrap();
+    let decoder = engine.decoder().unwrap();
+    let chunks = [Chunk {
+        sequence: decoder.open().unwrap(),
+        tokens: &[1, 5, 9, 2, 7, 3, 11, 4, 8, 6],
+        phase: Phase::Prefill,
+        wanted: Wanted::From(0),
+    }];
+    let mut values = Vec::new();
+    let mut keep = |row: LogitsRow<'_>| {
+        values.extend_from_slice(row.values);
+        Ok(())
+    };
+    decoder.step(Step::new(&chunks), &mut keep).unwrap();
+    (engine.loaded.facts().kernels.clone(), values, engine.loaded.facts().weight_bytes)
 }

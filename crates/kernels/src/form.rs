@@ -4,7 +4,7 @@
 //! block of 16 rows and [`Form::COLUMNS`] columns takes as many bytes as in its file, or few more:
 //!
 //! ```text
-//! d: 16 halves (or floats) | m: 16 halves, where there are minima
+//! d: 16 halves (or floats) | m: the same, where there are minima
 //! scales of groups: 16 bytes a group, or two groups
 //! minima of groups: pieces of 64 bytes, of four groups in bytes or of eight in their halves
 //! shifts of eight columns: 64 bytes, where there are any
@@ -55,8 +55,8 @@ pub(crate) enum Scales {
 pub(crate) struct Parts {
     /// Bits of the factor of scales: of a half, or of a float where [`Form::WIDE`].
     pub(crate) d: u32,
-    /// Bits of the half that is the factor of minima.
-    pub(crate) m: u16,
+    /// Bits of the factor of minima: of a half, or of a float where [`Form::WIDE`].
+    pub(crate) m: u32,
     /// Scales of groups.
     pub(crate) scales: [u8; MOST_GROUPS],
     /// Minima of groups.
@@ -82,7 +82,7 @@ pub(crate) trait Form: Copy + Send + Sync + std::fmt::Debug + 'static {
     const ID: &'static str;
     /// Columns of a block: 32, 64, 128, or 256.
     const COLUMNS: usize;
-    /// Columns of a group: 16 or 32.
+    /// Columns of a group: 16 or 32, or those of the block.
     const GROUP: usize;
     /// Bits of a code: 1, 2, 3, 4, 5, 6 or 8.
     const BITS: usize;
@@ -99,7 +99,7 @@ pub(crate) trait Form: Copy + Send + Sync + std::fmt::Debug + 'static {
     const SCALES: Scales = Scales::None;
     /// Whether there are minima.
     const MINIMA: bool = false;
-    /// Whether `d` is a float of 32 bits.
+    /// Whether `d`, and `m`, are floats of 32 bits.
     const WIDE: bool = false;
     /// Bytes that codes of three or four bits stand for.
     const TABLE: Option<&'static [u8; 16]> = None;
@@ -123,7 +123,12 @@ impl<F: Form> Shape<F> {
         _ => 2 * ROWS,
     };
     const M_AT: usize = Self::D;
-    const SCALES_AT: usize = Self::D + if F::MINIMA { 2 * ROWS } else { 0 };
+    const M: usize = match F::MINIMA {
+        false => 0,
+        true if F::WIDE => 4 * ROWS,
+        true => 2 * ROWS,
+    };
+    const SCALES_AT: usize = Self::D + Self::M;
     const SCALES: usize = match F::SCALES {
         Scales::None => 0,
         Scales::Odd | Scales::Halves => Self::GROUPS / 2 * ROWS,
@@ -214,7 +219,8 @@ impl<F: Form> Shape<F> {
             let each = Self::D / ROWS;
             out[each * lane..each * (lane + 1)].copy_from_slice(&parts.d.to_le_bytes()[..each]);
             if F::MINIMA {
-                out[Self::M_AT + 2 * lane..Self::M_AT + 2 * lane + 2].copy_from_slice(&parts.m.to_le_bytes());
+                let each = Self::M / ROWS;
+                out[Self::M_AT + each * lane..][..each].copy_from_slice(&parts.m.to_le_bytes()[..each]);
             }
             if Self::SCALES > 0 {
                 for group in 0..Self::GROUPS {
@@ -345,7 +351,10 @@ impl<F: Form> Shape<F> {
     #[inline(always)]
     pub(crate) unsafe fn m<L: Lanes>(block: *const u8) -> L::Float {
         // SAFETY: the caller's promise.
-        unsafe { L::halves(block.add(Self::M_AT)) }
+        unsafe {
+            let at = block.add(Self::M_AT);
+            if F::WIDE { L::float_load(at.cast()) } else { L::halves(at) }
+        }
     }
 
     /// The scales of a group, with their factors.

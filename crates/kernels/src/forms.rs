@@ -1,5 +1,6 @@
 //! The encodings that have integer kernels: one file each, a line here.
 
+pub(crate) mod grouped;
 mod iq1_m;
 mod iq1_s;
 mod iq2_s;

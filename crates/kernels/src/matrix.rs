@@ -5,20 +5,23 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use gravure_base::{Error, Result};
-use gravure_core::Encoding;
 use gravure_core::contracts::Activations;
+use gravure_core::{Encoding, GroupedRows, Grouping};
 use gravure_simd::Isa;
 
 use crate::dispatch::Level;
 use crate::floats::{Floats, Kept};
 use crate::form::Form;
-use crate::forms::{self, Visitor};
+use crate::forms::{self, Visitor, grouped};
 use crate::integer::{Integer, Packed};
 use crate::lanes::ROWS;
 use crate::{Pool, SharedRows};
 
 /// Replaces the buffer with the encoded bytes of a range of rows; several threads ask at once.
 pub type ReadRows<'a> = dyn Fn(Range<u64>, &mut Vec<u8>) -> Result<()> + Sync + 'a;
+
+/// Replaces the rows with the integers of a range of them.
+pub type ReadGrouped<'a> = dyn Fn(Range<u64>, &mut GroupedRows) -> Result<()> + Sync + 'a;
 
 /// Where the encoded rows of a matrix come from.
 pub struct MatrixSource<'a> {
@@ -34,6 +37,8 @@ pub struct MatrixSource<'a> {
     pub rows_at_once: Option<u64>,
     /// Replaces the buffer with the encoded bytes of a range of rows.
     pub read: &'a ReadRows<'a>,
+    /// Integers in groups that the rows are decoded from, where they are stored so.
+    pub grouped: Option<(Grouping, &'a ReadGrouped<'a>)>,
 }
 
 impl std::fmt::Debug for MatrixSource<'_> {
@@ -50,6 +55,8 @@ pub struct Matrix {
     rows: usize,
     columns: usize,
     level: Level,
+    /// How its weights are stored as integers in groups, where they are multiplied so.
+    grouping: Option<Grouping>,
     pub(crate) weights: Weights,
 }
 
@@ -66,6 +73,8 @@ const CHUNK: u64 = 256 << 10;
 thread_local! {
     /// Encoded rows, kept from chunk to chunk.
     static ENCODED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// Rows in groups, likewise.
+    static GROUPED: RefCell<GroupedRows> = RefCell::default();
 }
 
 /// Puts encoded rows in order.
@@ -115,6 +124,47 @@ impl Visitor for Empty {
     }
 }
 
+/// Replaces the buffer with the checked bytes of a range of rows.
+type ReadChecked<'a> = dyn Fn(Range<usize>, &mut Vec<u8>) -> Result<()> + Sync + 'a;
+
+/// Reads all rows, a bounded number at a time on each thread, and puts them in order. `read` gives checked rows of `row_bytes`.
+fn fill(
+    pool: &Pool,
+    weights: &mut Weights,
+    rows: usize,
+    row_bytes: usize,
+    rows_at_once: Option<u64>,
+    read: &ReadChecked<'_>,
+) -> Result<()> {
+    let step = (CHUNK / row_bytes.max(1) as u64).max(rows_at_once.unwrap_or(1)).max(1);
+    let step = usize::try_from(step).unwrap_or(usize::MAX).min(rows.max(1)).next_multiple_of(ROWS);
+    let room = match weights {
+        Weights::Integer(integer) => integer.room(),
+        Weights::Floats(floats) => floats.room(),
+    };
+    let failed: Mutex<Option<(usize, Error)>> = Mutex::new(None);
+    pool.run(rows.div_ceil(step), &|chunk| {
+        let done = ENCODED.with_borrow_mut(|encoded| {
+            let (start, end) = (chunk * step, ((chunk + 1) * step).min(rows));
+            read(start..end, encoded)?;
+            if encoded.len() != row_bytes * (end - start) {
+                return Err(Error::bug(format!("{} bytes of {} rows of {row_bytes}", encoded.len(), end - start)));
+            }
+            // SAFETY: chunks have disjoint rows.
+            unsafe { room.fill(start, encoded) }
+        });
+        if let Err(error) = done {
+            let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+            // Of several the first in the file, whoever came first.
+            if failed.as_ref().is_none_or(|(before, _)| chunk < *before) {
+                *failed = Some((chunk, error));
+            }
+        }
+    });
+    drop(room);
+    failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), |(_, error)| Err(error))
+}
+
 impl Matrix {
     /// Reads all rows and lays them out for the best kernel of this encoding on `isa`, on all threads of the pool.
     ///
@@ -122,8 +172,24 @@ impl Matrix {
     /// Those of the source; `Unsupported` where rows are no whole blocks; `Input` for weights that
     /// are no numbers, with the range of rows; `Limit` where memory does not suffice.
     pub fn load(pool: &Pool, source: MatrixSource<'_>, isa: Isa, activations: Activations) -> Result<Self> {
-        let MatrixSource { name, encoding, rows, columns, rows_at_once, read } = source;
+        let MatrixSource { name, encoding, rows, columns, rows_at_once, read, grouped } = source;
         let row_bytes = usize::try_from(encoding.row_bytes(columns as u64)?).map_err(|_| Error::limit("a row does not fit in memory"))?;
+        let level = Level::of(isa);
+        if let Some((grouping, read)) = grouped.filter(|_| activations == Activations::Fast)
+            && let Some(block) = grouped::block(grouping, columns)
+            && let Some(form) = grouped::visit(block, grouping.bits, Empty { rows, columns })
+        {
+            let mut weights = Weights::Integer(form?);
+            let blocks = |range: Range<usize>, out: &mut Vec<u8>| {
+                let at = || format!("rows {} to {} of {name}", range.start, range.end);
+                GROUPED.with_borrow_mut(|rows| {
+                    read(range.start as u64..range.end as u64, rows)?;
+                    grouped::write(rows, range.len(), columns, grouping, block, out).map_err(|e| e.at_item(at()))
+                })
+            };
+            fill(pool, &mut weights, rows, grouped::row_bytes(columns, block), rows_at_once, &blocks)?;
+            return Ok(Self { name: name.to_owned(), encoding, rows, columns, level, grouping: Some(grouping), weights });
+        }
         let form = match activations {
             Activations::Fast => forms::visit(encoding.id(), Empty { rows, columns }).flatten().transpose()?,
             Activations::F32 => None,
@@ -132,37 +198,12 @@ impl Matrix {
             Some(integer) => Weights::Integer(integer),
             None => Weights::Floats(Floats::new(rows, columns, encoding, row_bytes)?),
         };
-        let step = (CHUNK / row_bytes.max(1) as u64).max(rows_at_once.unwrap_or(1)).max(1);
-        let step = usize::try_from(step).unwrap_or(usize::MAX).min(rows.max(1)).next_multiple_of(ROWS);
-        let room = match &mut weights {
-            Weights::Integer(integer) => integer.room(),
-            Weights::Floats(floats) => floats.room(),
+        let encoded = |range: Range<usize>, out: &mut Vec<u8>| {
+            read(range.start as u64..range.end as u64, out)?;
+            encoding.validate(out).map_err(|e| e.at_item(format!("rows {} to {} of {name}", range.start, range.end)))
         };
-        let failed: Mutex<Option<(usize, Error)>> = Mutex::new(None);
-        pool.run(rows.div_ceil(step), &|chunk| {
-            let done = ENCODED.with_borrow_mut(|encoded| {
-                let (start, end) = (chunk * step, ((chunk + 1) * step).min(rows));
-                read(start as u64..end as u64, encoded)?;
-                if encoded.len() != row_bytes * (end - start) {
-                    return Err(Error::bug(format!("{} bytes of {} rows of {row_bytes}", encoded.len(), end - start)));
-                }
-                encoding.validate(encoded).map_err(|e| e.at_item(format!("rows {start} to {end} of {name}")))?;
-                // SAFETY: chunks have disjoint rows.
-                unsafe { room.fill(start, encoded) }
-            });
-            if let Err(error) = done {
-                let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
-                // Of several the first in the file, whoever came first.
-                if failed.as_ref().is_none_or(|(before, _)| chunk < *before) {
-                    *failed = Some((chunk, error));
-                }
-            }
-        });
-        drop(room);
-        match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Some((_, error)) => Err(error),
-            None => Ok(Self { name: name.to_owned(), encoding, rows, columns, level: Level::of(isa), weights }),
-        }
+        fill(pool, &mut weights, rows, row_bytes, rows_at_once, &encoded)?;
+        Ok(Self { name: name.to_owned(), encoding, rows, columns, level, grouping: None, weights })
     }
 
     /// Name for messages.
@@ -183,6 +224,11 @@ impl Matrix {
     /// How it is encoded in its file.
     pub fn encoding(&self) -> &'static dyn Encoding {
         self.encoding
+    }
+
+    /// How its weights are stored, for people: an encoding, or the integers that they are multiplied as.
+    pub fn stored(&self) -> String {
+        self.grouping.map_or_else(|| self.encoding.id().to_owned(), |grouping| grouping.to_string())
     }
 
     /// Bytes in memory.

@@ -227,6 +227,7 @@ mod tests {
                 encoding.encode(&weights, columns, Some(&vec![1.0; columns]), &mut bytes).unwrap();
                 let row_bytes = bytes.len() / rows;
                 let source = MatrixSource {
+                    grouped: None,
                     name: "m",
                     encoding: *encoding,
                     rows,

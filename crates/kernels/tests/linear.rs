@@ -1,8 +1,8 @@
 //! Products of every encoding on every instruction set, against decoded weights in 64 bits; and that
 //! results do not depend on how many rows there are, nor on the threads.
 
-use gravure_core::Encoding;
 use gravure_core::contracts::{Activations, Phase};
+use gravure_core::{Encoding, GroupedRows, Grouping};
 use gravure_encodings::ENCODINGS;
 use gravure_kernels::{Inputs, Matrix, MatrixSource, Pool, linear};
 use gravure_simd::Isa;
@@ -20,6 +20,7 @@ impl Random {
 fn load(encoding: &'static dyn Encoding, bytes: &[u8], rows: usize, columns: usize, isa: Isa, activations: Activations) -> Matrix {
     let row_bytes = encoding.row_bytes(columns as u64).unwrap() as usize;
     let source = MatrixSource {
+        grouped: None,
         name: "m",
         encoding,
         rows,
@@ -214,6 +215,104 @@ fn a_row_does_not_depend_on_its_company() {
             }
         }
     }
+}
+
+/// Integers in groups: every number of bits, groups shorter and longer than blocks, and a row that ends within one.
+#[test]
+fn integers_in_groups_are_multiplied_as_they_are() {
+    let pools = [Pool::new(1), Pool::new(2)];
+    let mut random = Random(5);
+    let f32 = ENCODINGS.iter().copied().find(|e| e.id() == "f32").unwrap();
+    for (group, columns) in [(32, 96), (64, 256), (128, 576), (192, 384), (1024, 640)] {
+        for bits in [2, 3, 4, 5, 6, 7, 8] {
+            let (rows, groups) = (37, columns_of(columns, group));
+            let codes: Vec<u8> = (0..rows * columns).map(|_| ((random.next() + 1.0) * 127.99) as u8 >> (8 - bits)).collect();
+            let scales: Vec<f32> = (0..rows * groups).map(|i| random.next() * if i % 7 == 0 { 1e-6 } else { 0.1 }).collect();
+            let minima: Vec<f32> = (0..rows * groups).map(|_| random.next()).collect();
+            let weight = |row: usize, column: usize| {
+                let at = row * groups + column / group;
+                f64::from(scales[at]) * f64::from(codes[row * columns + column]) - f64::from(minima[at])
+            };
+            let read = |range: std::ops::Range<u64>, out: &mut GroupedRows| {
+                let part = |each: usize| range.start as usize * each..range.end as usize * each;
+                out.codes = codes[part(columns)].to_vec();
+                (out.scales, out.minima) = (scales[part(groups)].to_vec(), minima[part(groups)].to_vec());
+                Ok(())
+            };
+            let decoded = |range: std::ops::Range<u64>, out: &mut Vec<u8>| {
+                let all = (range.start as usize..range.end as usize).flat_map(|r| (0..columns).map(move |c| (r, c)));
+                *out = all.flat_map(|(r, c)| (weight(r, c) as f32).to_le_bytes()).collect();
+                Ok(())
+            };
+            for isa in Isa::available() {
+                let load = |activations| {
+                    let grouping = Grouping { bits, columns: group as u64 };
+                    let source = MatrixSource {
+                        name: "m",
+                        encoding: f32,
+                        rows,
+                        columns,
+                        rows_at_once: Some(5),
+                        read: &decoded,
+                        grouped: Some((grouping, &read)),
+                    };
+                    Matrix::load(&pools[1], source, isa, activations).unwrap()
+                };
+                let matrix = load(Activations::Fast);
+                assert!(matrix.kernel().starts_with("int8") && matrix.bytes() < (rows.next_multiple_of(16) * columns * 2) as u64);
+                assert!(load(Activations::F32).kernel().starts_with("float"));
+                let values = whole(&mut random, 9 * columns);
+                let out = product(&pools[1], &matrix, &values, None);
+                assert_eq!(out, product(&pools[0], &matrix, &values, None));
+                for (i, x) in values.chunks_exact(columns).enumerate() {
+                    assert_eq!(product(&pools[1], &matrix, x, None), out[i * rows..(i + 1) * rows], "a row by itself");
+                    for j in 0..rows {
+                        let terms = || x.iter().enumerate().map(|(c, x)| f64::from(*x) * weight(j, c));
+                        let minima = x.iter().enumerate().map(|(c, x)| f64::from(*x * minima[j * groups + c / group]).abs()).sum::<f64>();
+                        let (exact, size) = (terms().sum::<f64>(), terms().map(f64::abs).sum::<f64>() + minima);
+                        let error = (f64::from(out[i * rows + j]) - exact).abs();
+                        assert!(error <= 1e-5 * size, "{bits} bits, groups of {group}, {} at {i}, {j}: {error} of {size}", matrix.kernel());
+                    }
+                }
+                let mut row = vec![0.0; columns];
+                for j in [0, 15, 16, rows - 1] {
+                    matrix.decode_row(j, &mut row).unwrap();
+                    assert!(row.iter().enumerate().all(|(c, v)| (f64::from(*v) - weight(j, c)).abs() < 1e-5));
+                }
+            }
+        }
+    }
+}
+
+fn columns_of(columns: usize, group: usize) -> usize {
+    columns.div_ceil(group)
+}
+
+/// Groups that no block fits into are decoded; a scale that is no number is refused by its rows.
+#[test]
+fn groups_that_do_not_fit_are_decoded_and_bad_ones_refused() {
+    let f32 = ENCODINGS.iter().copied().find(|e| e.id() == "f32").unwrap();
+    let (rows, columns) = (40, 128);
+    let load = |group: u64, scale: f32| {
+        let read = |range: std::ops::Range<u64>, out: &mut GroupedRows| {
+            let count = (range.end - range.start) as usize;
+            let groups = columns_of(columns, group as usize);
+            *out = GroupedRows { codes: vec![1; count * columns], scales: vec![scale; count * groups], minima: vec![0.0; count * groups] };
+            Ok(())
+        };
+        let decoded = |range: std::ops::Range<u64>, out: &mut Vec<u8>| {
+            *out = 1.0_f32.to_le_bytes().repeat((range.end - range.start) as usize * columns);
+            Ok(())
+        };
+        let grouped = Some((Grouping { bits: 4, columns: group }, &read as &gravure_kernels::ReadGrouped<'_>));
+        let source = MatrixSource { name: "m", encoding: f32, rows, columns, rows_at_once: None, read: &decoded, grouped };
+        Matrix::load(&Pool::new(1), source, Isa::detect(), Activations::Fast)
+    };
+    for odd in [16, 24, 48, 127] {
+        assert!(load(odd, 1.0).unwrap().kernel().starts_with("float"), "groups of {odd}");
+    }
+    let error = load(64, f32::NAN).unwrap_err();
+    assert!(error.to_string().contains("is NaN") && error.to_string().contains("of m"), "{error}");
 }
 
 #[test]

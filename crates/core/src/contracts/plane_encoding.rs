@@ -11,7 +11,7 @@
 
 use std::ops::Range;
 
-use crate::{Encoding, Error, Result, Shape};
+use crate::{Encoding, Error, GroupedRows, Result, Shape};
 
 /// What one plane holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -158,6 +158,13 @@ pub trait PlaneEncoding: Send + Sync + std::fmt::Debug {
     /// `Input` where a buffer has not the size that the layout says, or a group index is out of
     /// range.
     fn decode(&self, parameters: &PlaneParameters, planes: &[&[u8]], rows: u64, out: &mut [f32]) -> Result<()>;
+
+    /// Replaces `out` with the integers of `rows` rows, their scales and minima. A plane of group indices must say what
+    /// the order of the columns does.
+    ///
+    /// # Errors
+    /// As [`PlaneEncoding::decode`].
+    fn unpack(&self, parameters: &PlaneParameters, planes: &[&[u8]], rows: u64, out: &mut GroupedRows) -> Result<()>;
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod artifact;
 mod graph;
+mod grouped;
 mod hessian;
 mod hyperparameters;
 mod importance;
@@ -17,6 +18,7 @@ mod tensor_map;
 
 pub use artifact::{Artifact, ArtifactFile};
 pub use graph::{Attribute, Edge, Graph, Node, Origin};
+pub use grouped::{GroupedRows, Grouping};
 pub use hessian::Hessian;
 pub use hyperparameters::{HyperKey, Hyperparameters};
 pub use importance::{ImportanceEntry, ImportanceMatrix};

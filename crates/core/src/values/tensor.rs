@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use gravure_base::ReadAt;
 
-use crate::{Encoding, Error, Result, TensorId};
+use crate::{Encoding, Error, GroupedRows, Grouping, Result, TensorId};
 
 /// Dimensions, outermost first (row-major): `[rows, columns]` for a matrix. GGUF writes them in
 /// the opposite order.
@@ -67,6 +67,21 @@ pub trait TensorData: Send + Sync + std::fmt::Debug {
         None
     }
 
+    /// Bytes that the weights take in the file, where these are not the encoded rows.
+    fn stored_bytes(&self) -> Option<u64> {
+        None
+    }
+
+    /// How the rows are integers in groups, where they are stored so.
+    fn grouping(&self) -> Option<Grouping> {
+        None
+    }
+
+    /// Replaces `out` with the integers of `rows` and their scales, where there is a [`TensorData::grouping`].
+    fn read_grouped(&self, rows: Range<u64>, _out: &mut GroupedRows) -> Result<()> {
+        Err(Error::bug(format!("rows {rows:?} are no integers in groups")))
+    }
+
     /// Replaces `out` with the bytes `bytes` of each of the encoded `rows`, one after the other: a
     /// part of the columns, without reading the others where the source allows it.
     fn read_columns(&self, rows: Range<u64>, bytes: Range<u64>, out: &mut Vec<u8>) -> Result<()> {
@@ -102,6 +117,17 @@ impl Tensor {
     pub fn bytes(&self) -> Result<u64> {
         let row = self.encoding.row_bytes(self.shape.row_length()).map_err(|e| e.at_item(&*self.name))?;
         row.checked_mul(self.shape.rows()).ok_or_else(|| Error::input("the tensor is impossibly large").at_item(&*self.name))
+    }
+
+    /// Bytes of the weights in the file: those of their planes where they are spread over some.
+    pub fn stored_bytes(&self) -> Result<u64> {
+        self.data.transposed().unwrap_or(self).data.stored_bytes().map_or_else(|| self.bytes(), Ok)
+    }
+
+    /// How the weights lie in the file, for people: their encoding, or the integers that they are decoded from.
+    pub fn stored_as(&self) -> String {
+        let stored = self.data.transposed().unwrap_or(self);
+        stored.data.grouping().map_or_else(|| stored.encoding.id().to_owned(), |grouping| grouping.to_string())
     }
 
     /// The matrix with rows and columns exchanged, as a view; turned twice it is the tensor itself again.

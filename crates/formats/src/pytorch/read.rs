@@ -13,7 +13,7 @@ use super::heap::{Heap, Value};
 use super::legacy;
 use super::machine::{GlobalUse, Machine, Policy};
 use super::tensors::{Builder, Placed};
-use crate::safetensors::{Companions, Parts, assemble, folder, read_shards};
+use crate::safetensors::{Companions, Parts, assemble, folder, names_only, read_shards};
 
 pub(super) const SINGLE: &str = "pytorch_model.bin";
 pub(super) const INDEX: &str = "pytorch_model.bin.index.json";
@@ -39,7 +39,12 @@ fn read_folder(request: &ReadRequest<'_>) -> Result<Parts> {
             let (tensors, kind) = read_tensors(&single, request, &mut notes)?;
             (tensors, vec![single], format!("Hugging Face folder of PyTorch weights ({kind}), 1 file"))
         }
-        (false, true) => {
+        (true, true) if !names_only(SINGLE, &index, request.path, "bin", request.limits)? => {
+            return Err(Error::input(format!("holds both {SINGLE} and {INDEX}, which may be two models"))
+                .in_file(request.path)
+                .help("remove the one that is stale, or name the one file"));
+        }
+        (_, true) => {
             let mut inner = Vec::new();
             let read = &mut |shard: &Path| read_tensors(shard, request, &mut inner).map(|(tensors, _)| tensors);
             let (tensors, mut files) = read_shards(&index, "bin", request, &mut notes, read)?;
@@ -47,11 +52,6 @@ fn read_folder(request: &ReadRequest<'_>) -> Result<Parts> {
             let detail = format!("Hugging Face folder of PyTorch weights, {} shards", files.len());
             files.insert(0, index);
             (tensors, files, detail)
-        }
-        (true, true) => {
-            return Err(Error::input(format!("holds both {SINGLE} and {INDEX}, which may be two models"))
-                .in_file(request.path)
-                .help("remove the one that is stale, or name the one file"));
         }
         (false, false) => {
             return Err(Error::new(ErrorKind::NotFound, format!("is no model: looked for {SINGLE} and {INDEX}")).in_file(request.path));

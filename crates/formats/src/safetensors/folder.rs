@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use gravure_base::{Error, ErrorKind, Result};
+use gravure_base::{Error, ErrorKind, Limits, Result};
+
+use super::index;
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -45,11 +47,12 @@ pub(crate) fn has_pickles(root: &Path) -> bool {
 }
 
 /// Finds the weights, or says what was looked for.
-pub(crate) fn find(root: &Path) -> Result<Weights> {
+pub(crate) fn find(root: &Path, limits: &Limits) -> Result<Weights> {
     let (single, index) = (root.join(SINGLE), root.join(INDEX));
     match (single.is_file(), index.is_file()) {
         (true, false) => Ok(Weights::Single(single)),
         (false, true) => Ok(Weights::Index(index)),
+        (true, true) if index::names_only(SINGLE, &index, root, "safetensors", limits)? => Ok(Weights::Index(index)),
         (true, true) => Err(Error::input(format!("holds both {SINGLE} and {INDEX}, which may be two models"))
             .in_file(root)
             .help("remove the one that is stale, or name the one file")),

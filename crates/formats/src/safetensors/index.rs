@@ -30,6 +30,11 @@ pub(crate) fn read(path: &Path, root: &Path, extension: &str, limits: &Limits) -
     parse(&bytes, root, extension, limits).map_err(|e| e.in_file(path))
 }
 
+/// Whether the index at `path` names `single` alone: `mlx_lm` writes one beside a model in one file.
+pub(crate) fn names_only(single: &str, path: &Path, root: &Path, extension: &str, limits: &Limits) -> Result<bool> {
+    Ok(read(path, root, extension, limits)?.shards.keys().eq([single]))
+}
+
 /// Parses an index.
 pub(crate) fn parse(bytes: &[u8], root: &Path, extension: &str, limits: &Limits) -> Result<Index> {
     let value = json::parse(bytes, limits)?;
@@ -108,6 +113,21 @@ mod tests {
         let index = index(text).unwrap();
         assert_eq!(index.shards.keys().collect::<Vec<_>>(), ["m-1.safetensors", "m-2.safetensors"]);
         assert_eq!(index.weight_map["c"], "m-1.safetensors");
+    }
+
+    /// `mlx_lm` writes an index beside a model in one file.
+    #[test]
+    fn an_index_of_the_one_file_beside_it_is_no_second_model() {
+        let folder = tempfile::tempdir().unwrap();
+        let find = |text: &str| {
+            std::fs::write(folder.path().join("model.safetensors"), b"").unwrap();
+            std::fs::write(folder.path().join("model.safetensors.index.json"), text).unwrap();
+            crate::safetensors::folder::find(folder.path(), &Limits::default())
+        };
+        assert!(find(r#"{"weight_map": {"a": "model.safetensors", "b": "model.safetensors"}}"#).is_ok());
+        let error = find(r#"{"weight_map": {"a": "model-00001-of-00002.safetensors"}}"#).unwrap_err();
+        assert!(error.message().contains("two models"), "{error}");
+        assert!(find("{}").is_err());
     }
 
     #[test]

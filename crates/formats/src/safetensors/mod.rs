@@ -33,5 +33,5 @@ mod write;
 pub(crate) use assemble::{Parts, assemble, configuration};
 pub(crate) use companions::Companions;
 pub use format::HuggingFace;
-pub(crate) use index::parse as parse_index;
+pub(crate) use index::{names_only, parse as parse_index};
 pub(crate) use read::{read_shards, tensors_of};

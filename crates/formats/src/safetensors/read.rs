@@ -19,7 +19,7 @@ pub(super) fn read(request: &ReadRequest<'_>) -> Result<Model> {
 }
 
 fn read_folder(request: &ReadRequest<'_>) -> Result<Parts> {
-    let weights = folder::find(request.path)?;
+    let weights = folder::find(request.path, request.limits)?;
     let mut companions = Companions::read(request.path, request)?;
     let mut notes = Vec::new();
     let mut entries = Vec::new();
@@ -36,7 +36,10 @@ fn read_folder(request: &ReadRequest<'_>) -> Result<Parts> {
                 Ok(tensors)
             };
             let (tensors, mut files) = read_shards(&path, "safetensors", request, &mut notes, read)?;
-            let detail = format!("Hugging Face folder, {} shards", files.len());
+            let detail = match files.len() {
+                1 => "Hugging Face folder, 1 file".to_owned(),
+                shards => format!("Hugging Face folder, {shards} shards"),
+            };
             files.insert(0, path);
             (tensors, files, detail)
         }

@@ -147,7 +147,7 @@ pub(super) fn facts(model: &Model) -> Result<ComparedArtifact> {
     // A model whose architecture no file knows keeps the names of its files.
     let neutral = translate::to_neutral(model, catalog(), gravure_formats::neutral_name).ok();
     let tensors = neutral.as_ref().unwrap_or(model).tensors.iter().map(tensor).collect::<Result<Vec<_>>>()?;
-    let tensor_bytes = model.tensors.iter().map(Tensor::bytes).sum::<Result<u64>>()?;
+    let tensor_bytes = model.tensors.iter().map(Tensor::stored_bytes).sum::<Result<u64>>()?;
     let parameters = model.parameters();
     Ok(ComparedArtifact {
         name: String::new(),
@@ -171,12 +171,12 @@ pub(super) fn facts(model: &Model) -> Result<ComparedArtifact> {
 }
 
 fn tensor(t: &Tensor) -> Result<ComparedTensor> {
-    let (bytes, dimensions) = (t.bytes()?, t.shape.dimensions().len());
+    let (bytes, dimensions) = (t.stored_bytes()?, t.shape.dimensions().len());
     Ok(ComparedTensor {
         tensor: t.name.clone(),
         family: family(&t.name),
         layer: t.id.and_then(|id| id.layer),
-        encoding: t.encoding.id().to_owned(),
+        encoding: t.stored_as(),
         bits_per_weight: bytes as f64 * 8.0 / t.shape.elements().max(1) as f64,
         bytes,
         matrix: dimensions >= 2 && t.id.is_none_or(|id| !id.keeps_full_precision(dimensions)),

@@ -158,7 +158,7 @@ pub struct Optimized {
 
 /// The original's facts.
 pub(super) fn original(model: &Model) -> Result<OriginalFacts> {
-    let tensor_bytes = model.tensors.iter().map(gravure_core::Tensor::bytes).sum::<Result<u64>>()?;
+    let tensor_bytes = model.tensors.iter().map(gravure_core::Tensor::stored_bytes).sum::<Result<u64>>()?;
     let parameters = model.parameters();
     Ok(OriginalFacts {
         path: model.source.path.clone(),

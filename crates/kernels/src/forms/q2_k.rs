@@ -26,6 +26,6 @@ impl Form for Q2K {
         }
         parts.codes = unpack_two_bits(&row[16..80]);
         parts.d = short(row, 80).into();
-        parts.m = short(row, 82);
+        parts.m = short(row, 82).into();
     }
 }

@@ -19,7 +19,7 @@ impl Form for Q4_1 {
     #[inline(always)]
     fn split(row: &[u8], parts: &mut Parts) {
         parts.d = short(row, 0).into();
-        parts.m = short(row, 2) ^ 0x8000;
+        parts.m = (short(row, 2) ^ 0x8000).into();
         nibbles(&row[4..20], &mut parts.codes[..32]);
     }
 }

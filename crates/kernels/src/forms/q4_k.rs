@@ -22,7 +22,7 @@ impl Form for Q4K {
     #[inline(always)]
     fn split(row: &[u8], parts: &mut Parts) {
         parts.d = short(row, 0).into();
-        parts.m = short(row, 2);
+        parts.m = short(row, 2).into();
         let (scales, minima) = unpack_six_bits(&std::array::from_fn(|i| row[4 + i]));
         parts.scales[..8].copy_from_slice(&scales);
         parts.minima[..8].copy_from_slice(&minima);

@@ -20,7 +20,7 @@ impl Form for Q5_1 {
     #[inline(always)]
     fn split(row: &[u8], parts: &mut Parts) {
         parts.d = short(row, 0).into();
-        parts.m = short(row, 2) ^ 0x8000;
+        parts.m = (short(row, 2) ^ 0x8000).into();
         nibbles(&row[8..24], &mut parts.codes[..32]);
         add_bits(word(row, 4), 4, &mut parts.codes[..32]);
     }

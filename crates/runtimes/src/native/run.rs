@@ -144,7 +144,7 @@ impl Machine {
     pub(crate) fn facts(&self, request: &LoadRequest<'_>) -> LoadFacts {
         let floats: usize = self.vectors.iter().map(Vec::len).sum();
         let low: u64 = self.adapters.iter().map(|a| a.down.bytes() + a.up.bytes()).sum();
-        let mut kernels: Vec<String> = self.matrices.iter().map(|m| format!("{}: {}", m.encoding().id(), m.kernel())).collect();
+        let mut kernels: Vec<String> = self.matrices.iter().map(|m| format!("{}: {}", m.stored(), m.kernel())).collect();
         kernels.sort_unstable();
         kernels.dedup();
         let stated = request.model.hyperparameters.u64(HyperKey::ContextLength).ok().and_then(|c| usize::try_from(c).ok());

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use gravure_base::{Error, Result};
 use gravure_core::contracts::Activations;
-use gravure_core::{Tensor, TensorData};
-use gravure_kernels::{Matrix, MatrixSource, Pool};
+use gravure_core::{GroupedRows, Tensor, TensorData};
+use gravure_kernels::{Matrix, MatrixSource, Pool, ReadGrouped};
 use gravure_simd::Isa;
 
 /// A tensor as a matrix that can be multiplied with.
@@ -18,6 +18,7 @@ pub(crate) fn matrix(pool: &Pool, tensor: &Tensor, activations: Activations) -> 
         return Err(Error::input(format!("has the shape {} and should be a matrix", tensor.shape)).at_item(&*tensor.name));
     };
     let large = |_| Error::limit("the matrix does not fit in memory").at_item(&*tensor.name);
+    let read_grouped = |rows, out: &mut GroupedRows| tensor.data.read_grouped(rows, out);
     let source = MatrixSource {
         name: &tensor.name,
         encoding: tensor.encoding,
@@ -25,6 +26,7 @@ pub(crate) fn matrix(pool: &Pool, tensor: &Tensor, activations: Activations) -> 
         columns: usize::try_from(columns).map_err(large)?,
         rows_at_once: tensor.data.rows_at_once(),
         read: &|rows, out| tensor.data.read_rows(rows, out),
+        grouped: tensor.data.grouping().map(|grouping| (grouping, &read_grouped as &ReadGrouped<'_>)),
     };
     Matrix::load(pool, source, Isa::detect(), activations).map_err(|e| e.at_item(&*tensor.name))
 }

@@ -139,6 +139,7 @@ fn what_is_no_model_says_what_was_looked_for() {
     let lfs = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n";
     let w = weights();
     let config = CONFIG.as_bytes();
+    let two = br#"{"weight_map": {"a": "model-00001-of-00001.safetensors"}}"#.as_slice();
     type Files<'a> = Vec<(&'a str, &'a [u8])>;
     let cases: Vec<(Files<'_>, ErrorKind, &str)> = vec![
         (vec![], ErrorKind::NotFound, "looked for model.safetensors"),
@@ -151,7 +152,7 @@ fn what_is_no_model_says_what_was_looked_for() {
         (vec![("config.json", lfs), ("model.safetensors", &w)], ErrorKind::Input, "git-lfs pointer"),
         (vec![("config.json", config), ("model.safetensors", &w[..w.len() - 1])], ErrorKind::Input, "but only"),
         (
-            vec![("config.json", config), ("model.safetensors", &w), ("model.safetensors.index.json", b"{}".as_slice())],
+            vec![("config.json", config), ("model.safetensors", &w), ("model.safetensors.index.json", two)],
             ErrorKind::Input,
             "holds both",
         ),

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use gravure_base::{Error, Result};
-use gravure_core::{Catalog, PlaneAxis, PlaneEncoding, PlaneLayout, PlaneParameters, PlaneRole, Tensor, TensorData};
+use gravure_core::{Catalog, GroupedRows, Grouping, PlaneAxis, PlaneEncoding, PlaneLayout, PlaneParameters, PlaneRole, Tensor, TensorData};
 
 /// Rows that are decoded at once, in bytes of `f32`: strided planes are read in fewer, longer pieces.
 const PIECE_BYTES: u64 = 4 << 20;
@@ -86,17 +86,54 @@ impl PlaneTensor {
         Ok(out)
     }
 
-    /// Decodes whole steps of rows.
-    fn decode(&self, rows: Range<u64>, out: &mut Vec<f32>) -> Result<()> {
-        let buffers = self.planes.iter().map(|(layout, data)| self.read(layout, data.as_ref(), &rows)).collect::<Result<Vec<_>>>()?;
-        let views: Vec<&[u8]> = buffers.iter().map(Vec::as_slice).collect();
-        let count = (rows.end - rows.start).checked_mul(self.parameters.columns).and_then(|n| usize::try_from(n).ok());
-        out.resize(count.ok_or_else(|| Error::limit("too many rows at once"))?, 0.0);
-        self.encoding.decode(&self.parameters, &views, rows.end - rows.start, out)
+    /// The planes of the whole steps that `rows` lie in, and the rows of these.
+    fn steps(&self, rows: &Range<u64>) -> Result<(Range<u64>, Vec<Vec<u8>>)> {
+        if rows.start > rows.end || rows.end > self.parameters.rows {
+            return Err(Error::bug(format!("rows {rows:?} of {}", self.parameters.rows)));
+        }
+        let start = rows.start / self.row_step * self.row_step;
+        let steps = start..rows.end.next_multiple_of(self.row_step).min(self.parameters.rows);
+        let planes = self.planes.iter().map(|(layout, data)| self.read(layout, data.as_ref(), &steps));
+        Ok((steps.clone(), planes.collect::<Result<Vec<_>>>()?))
     }
 }
 
 impl TensorData for PlaneTensor {
+    fn stored_bytes(&self) -> Option<u64> {
+        self.planes.iter().map(|(layout, _)| layout.bytes().ok()).sum()
+    }
+
+    fn grouping(&self) -> Option<Grouping> {
+        let PlaneParameters { bits, group_size, columns, .. } = self.parameters;
+        // Where columns were reordered by importance, their groups do not follow each other.
+        for (layout, data) in self.planes.iter().filter(|(layout, _)| layout.role == PlaneRole::GroupIndex) {
+            let index = self.read(layout, data.as_ref(), &(0..self.row_step.min(self.parameters.rows))).ok()?;
+            let follows = index.as_chunks::<4>().0.iter().zip(0..columns).all(|(g, k)| u64::from(u32::from_le_bytes(*g)) == k / group_size);
+            if !follows {
+                return None;
+            }
+        }
+        Some(Grouping { bits, columns: group_size })
+    }
+
+    fn read_grouped(&self, rows: Range<u64>, out: &mut GroupedRows) -> Result<()> {
+        let (steps, buffers) = self.steps(&rows)?;
+        let views: Vec<&[u8]> = buffers.iter().map(Vec::as_slice).collect();
+        self.encoding.unpack(&self.parameters, &views, steps.end - steps.start, out)?;
+        // Only what was asked for of the steps' rows.
+        let (skip, keep) = ((rows.start - steps.start) as usize, (rows.end - rows.start) as usize);
+        let (columns, groups) = (self.parameters.columns as usize, self.parameters.groups()? as usize);
+        let cut = |values: &mut Vec<f32>| {
+            values.drain(..skip * groups);
+            values.truncate(keep * groups);
+        };
+        out.codes.drain(..skip * columns);
+        out.codes.truncate(keep * columns);
+        cut(&mut out.scales);
+        cut(&mut out.minima);
+        Ok(())
+    }
+
     fn rows_at_once(&self) -> Option<u64> {
         let row_bytes = self.parameters.columns.saturating_mul(4).max(1);
         let rows = (PIECE_BYTES / row_bytes / self.row_step).max(1) * self.row_step;
@@ -104,19 +141,17 @@ impl TensorData for PlaneTensor {
     }
 
     fn read_rows(&self, rows: Range<u64>, out: &mut Vec<u8>) -> Result<()> {
-        if rows.start > rows.end || rows.end > self.parameters.rows {
-            return Err(Error::bug(format!("rows {rows:?} of {}", self.parameters.rows)));
-        }
         out.clear();
         if rows.is_empty() {
             return Ok(());
         }
-        let start = rows.start / self.row_step * self.row_step;
-        let end = rows.end.next_multiple_of(self.row_step).min(self.parameters.rows);
-        let mut values = Vec::new();
-        self.decode(start..end, &mut values)?;
+        let (steps, buffers) = self.steps(&rows)?;
+        let views: Vec<&[u8]> = buffers.iter().map(Vec::as_slice).collect();
+        let count = (steps.end - steps.start).checked_mul(self.parameters.columns).and_then(|n| usize::try_from(n).ok());
+        let mut values = vec![0.0; count.ok_or_else(|| Error::limit("too many rows at once"))?];
+        self.encoding.decode(&self.parameters, &views, steps.end - steps.start, &mut values)?;
         let columns = self.parameters.columns as usize;
-        let wanted = (rows.start - start) as usize * columns..(rows.end - start) as usize * columns;
+        let wanted = (rows.start - steps.start) as usize * columns..(rows.end - steps.start) as usize * columns;
         let wanted = values.get(wanted).ok_or_else(|| Error::bug("fewer rows were decoded than asked for"))?;
         out.reserve(wanted.len() * 4);
         out.extend(wanted.iter().flat_map(|v| v.to_le_bytes()));

@@ -69,6 +69,10 @@ impl ScaledTensor {
 }
 
 impl TensorData for ScaledTensor {
+    fn stored_bytes(&self) -> Option<u64> {
+        Some(self.weight.bytes().ok()? + self.scales.bytes().ok()?)
+    }
+
     fn rows_at_once(&self) -> Option<u64> {
         self.weight.data.rows_at_once()
     }
