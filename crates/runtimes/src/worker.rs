@@ -8,11 +8,14 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use gravure_base::{Error, ErrorKind, Result};
 
 /// Longest first line, and longest text of an error.
 const LONGEST_TEXT: u64 = 1 << 16;
+/// How long the last words of a child that has ended are waited for.
+const PATIENCE: Duration = Duration::from_millis(500);
 /// What is kept of the last that a child says.
 const LAST_WORDS: usize = 2048;
 
@@ -25,7 +28,7 @@ pub(crate) struct Worker {
     requests: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
     last_words: Arc<Mutex<VecDeque<u8>>>,
-    listener: Option<JoinHandle<()>>,
+    listener: JoinHandle<()>,
 }
 
 impl Worker {
@@ -53,7 +56,7 @@ impl Worker {
                 heard.drain(..surplus);
             }
         });
-        let mut worker = Self { name, child, requests, answers: BufReader::new(answers), last_words, listener: Some(listener) };
+        let mut worker = Self { name, child, requests, answers: BufReader::new(answers), last_words, listener };
         let mut line = Vec::new();
         (&mut worker.answers).take(LONGEST_TEXT).read_until(b'\n', &mut line).map_err(|_| worker.ended())?;
         if line.pop() != Some(b'\n') {
@@ -102,8 +105,10 @@ impl Worker {
         self.requests = None;
         let _ = self.child.kill();
         let how = self.child.wait().map_or_else(|e| e.to_string(), |status| status.to_string());
-        if let Some(listener) = self.listener.take() {
-            let _ = listener.join();
+        // Others that it has started may hold on to what it writes to: its own last words come at once.
+        let patience = Instant::now() + PATIENCE;
+        while !self.listener.is_finished() && Instant::now() < patience {
+            std::thread::sleep(Duration::from_millis(5));
         }
         let heard: Vec<u8> = self.last_words.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
         let heard = String::from_utf8_lossy(&heard).into_owned();

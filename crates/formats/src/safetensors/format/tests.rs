@@ -151,11 +151,7 @@ fn what_is_no_model_says_what_was_looked_for() {
         (vec![("config.json", config), ("model.safetensors", lfs)], ErrorKind::Input, "git-lfs pointer"),
         (vec![("config.json", lfs), ("model.safetensors", &w)], ErrorKind::Input, "git-lfs pointer"),
         (vec![("config.json", config), ("model.safetensors", &w[..w.len() - 1])], ErrorKind::Input, "but only"),
-        (
-            vec![("config.json", config), ("model.safetensors", &w), ("model.safetensors.index.json", two)],
-            ErrorKind::Input,
-            "holds both",
-        ),
+        (vec![("config.json", config), ("model.safetensors", &w), ("model.safetensors.index.json", two)], ErrorKind::Input, "holds both"),
         (vec![("config.json", b"{".as_slice()), ("model.safetensors", &w)], ErrorKind::Input, "not valid JSON"),
         (vec![("config.json", b"[]".as_slice()), ("model.safetensors", &w)], ErrorKind::Input, "not a JSON object"),
         (vec![("config.json", br#"{"_pooling": {}}"#.as_slice()), ("model.safetensors", &w)], ErrorKind::Input, "reserved"),
