@@ -224,12 +224,60 @@ impl Integers {
             Packing::Bytes => bytes.get(at).copied().map_or(0, u32::from),
             _ => words.get(at).map_or(0, |w| u32::from_le_bytes(*w)),
         };
-        for (row, out) in out.chunks_exact_mut(across).enumerate() {
-            for (column, out) in out.iter_mut().enumerate() {
-                let (line, place) = if self.rows_packed { (column, row) } else { (row, column) };
-                *out = self.packing.code(bits, place, |e| read(line * line_step + e * element_step));
+        let whole = 32_u32.is_multiple_of(bits) && matches!(self.packing, Packing::Stream | Packing::Words) && !self.rows_packed;
+        match (whole, self.rows_first) {
+            (true, true) => {
+                for (out, words) in out.chunks_exact_mut(across).zip(words.chunks_exact(inner.max(1))) {
+                    let each = out.chunks_mut((32 / bits) as usize).zip(words);
+                    each.for_each(|(out, word)| spread(u32::from_le_bytes(*word), bits, out));
+                }
+            }
+            (true, false) => {
+                let each = (32 / bits) as usize;
+                for (index, words) in words.chunks_exact(inner.max(1)).enumerate() {
+                    for (row, word) in words.iter().enumerate() {
+                        let start = row * across + index * each;
+                        let end = (start + each).min((row + 1) * across);
+                        out.get_mut(start..end).into_iter().for_each(|out| spread(u32::from_le_bytes(*word), bits, out));
+                    }
+                }
+            }
+            (false, true) if self.packing == Packing::Stream && !self.rows_packed => {
+                for (out, words) in out.chunks_exact_mut(across).zip(words.chunks_exact(inner.max(1))) {
+                    stream(words, bits, out);
+                }
+            }
+            _ => {
+                for (row, out) in out.chunks_exact_mut(across).enumerate() {
+                    for (column, out) in out.iter_mut().enumerate() {
+                        let (line, place) = if self.rows_packed { (column, row) } else { (row, column) };
+                        *out = self.packing.code(bits, place, |e| read(line * line_step + e * element_step));
+                    }
+                }
             }
         }
+    }
+}
+
+/// The codes of a word, from its lowest bit on.
+#[inline(always)]
+fn spread(word: u32, bits: u32, out: &mut [u8]) {
+    let mask = ((1_u64 << bits) - 1) as u32;
+    out.iter_mut().zip((0..32).step_by(bits as usize)).for_each(|(out, at)| *out = (word >> at & mask) as u8);
+}
+
+/// Codes that lie bit after bit in words.
+fn stream(words: &[[u8; 4]], bits: u32, out: &mut [u8]) {
+    let mask = (1_u64 << bits) - 1;
+    let (mut held, mut count, mut words) = (0_u64, 0, words.iter());
+    for out in out {
+        if count < bits {
+            held |= u64::from(words.next().copied().map_or(0, u32::from_le_bytes)) << count;
+            count += 32;
+        }
+        *out = (held & mask) as u8;
+        held >>= bits;
+        count -= bits;
     }
 }
 

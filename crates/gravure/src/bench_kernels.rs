@@ -4,19 +4,24 @@
 use std::time::Instant;
 
 use gravure_base::{Error, ErrorKind, Result, ResultExt};
-use gravure_core::Encoding;
 use gravure_core::contracts::{Activations, Phase};
+use gravure_core::{Encoding, GroupedRows, Grouping};
 use gravure_eval::bandwidth;
-use gravure_kernels::{Inputs, Matrix, MatrixSource, Pool, linear};
+use gravure_kernels::{Inputs, Matrix, MatrixSource, Pool, ReadGrouped, linear};
 use gravure_simd::Isa;
 
 use crate::quantize::threads;
 use crate::{Observer, catalog};
 
+/// Groups of integers that are timed.
+const GROUPS: [Grouping; 3] = [Grouping { bits: 4, columns: 64 }, Grouping { bits: 3, columns: 64 }, Grouping { bits: 8, columns: 64 }];
+/// What their rows are decoded to.
+const FLOATS: &str = "f32";
+
 /// What to time.
 #[derive(Debug, Clone)]
 pub struct KernelsRequest {
-    /// Encoding ids; empty for all that weights come in.
+    /// Encoding ids; empty for all that weights come in, and for integers in groups.
     pub encodings: Vec<String>,
     /// Outputs of the matrix that one row of activations meets. It should be larger than the caches.
     pub rows: usize,
@@ -31,7 +36,7 @@ pub struct KernelsRequest {
 }
 
 impl KernelsRequest {
-    /// All encodings, `[32768, 2048]`, 256 rows of activations, five times.
+    /// All encodings and the usual groups of integers, `[32768, 2048]`, 256 rows of activations, five times.
     pub fn new() -> Self {
         Self { encodings: Vec::new(), rows: 32_768, columns: 2048, prompt: 256, threads: 0, repetitions: 5 }
     }
@@ -46,7 +51,7 @@ impl Default for KernelsRequest {
 /// One encoding by one instruction set.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct KernelSpeed {
-    /// The encoding.
+    /// The encoding, or the bits and the columns of groups of integers.
     pub encoding: String,
     /// The instruction set that was asked for.
     pub isa: &'static str,
@@ -97,16 +102,16 @@ pub fn bench_kernels(request: &KernelsRequest, observer: &dyn Observer) -> Resul
     let sets = Isa::available();
     let mut kernels = Vec::with_capacity(samples.len() * sets.len());
     observer.begin("bench", 0, (samples.len() * sets.len()) as u64);
-    for (encoding, row) in &samples {
+    for sample in &samples {
         for isa in &sets {
             observer.go_on()?;
-            let (large, small) = (matrix(&pool, *encoding, row, request.rows, request.columns, *isa)?, (request.rows / 8).max(1));
-            let small = matrix(&pool, *encoding, row, small, request.columns, *isa)?;
+            let (large, small) = (matrix(&pool, sample, request.rows, request.columns, *isa)?, (request.rows / 8).max(1));
+            let small = matrix(&pool, sample, small, request.columns, *isa)?;
             let decode = seconds(&pool, &large, 1, Phase::Decode, request.repetitions)?;
             let prefill = seconds(&pool, &small, request.prompt, Phase::Prefill, request.repetitions)?;
             let bytes_per_second = large.bytes() as f64 / decode;
             kernels.push(KernelSpeed {
-                encoding: encoding.id().to_owned(),
+                encoding: large.stored(),
                 isa: isa.name(),
                 kernel: large.kernel(),
                 chosen: isa.name() == Isa::detect().name(),
@@ -115,7 +120,7 @@ pub fn bench_kernels(request: &KernelsRequest, observer: &dyn Observer) -> Resul
                 decode_bandwidth_share: bytes_per_second / read_bandwidth,
                 prefill_products_per_second: (small.rows() * request.columns * request.prompt) as f64 / prefill,
             });
-            observer.advance(encoding.id(), 1);
+            observer.advance(&large.stored(), 1);
         }
     }
     observer.end();
@@ -139,9 +144,9 @@ pub(crate) fn decode_shares(encodings: &[&'static dyn Encoding], threads: usize)
     let pool = Pool::new(threads);
     let mut out = Vec::new();
     for encoding in encodings {
-        let Ok(row) = sample(*encoding, SHARE_COLUMNS) else { continue };
-        let rows = SHARE_BYTES / row.len().max(1);
-        let matrix = matrix(&pool, *encoding, &row, rows, SHARE_COLUMNS, Isa::detect())?;
+        let Ok(sample) = sample(*encoding, SHARE_COLUMNS) else { continue };
+        let rows = SHARE_BYTES / sample.row.len().max(1);
+        let matrix = matrix(&pool, &sample, rows, SHARE_COLUMNS, Isa::detect())?;
         let mut shares = (0..SHARE_ROUNDS)
             .map(|_| Ok(matrix.bytes() as f64 / seconds(&pool, &matrix, 1, Phase::Decode, 1)? / probe.round()))
             .collect::<Result<Vec<_>>>()?;
@@ -151,18 +156,27 @@ pub(crate) fn decode_shares(encodings: &[&'static dyn Encoding], threads: usize)
     Ok(out)
 }
 
+/// A row that a matrix is made of.
+struct Sample {
+    encoding: &'static dyn Encoding,
+    row: Vec<u8>,
+    /// Whether its weights are integers in groups.
+    grouping: Option<Grouping>,
+}
+
 /// A row of weights as a trained matrix has them: small, without a pattern, not all alike.
-fn sample(encoding: &dyn Encoding, columns: usize) -> Result<Vec<u8>> {
+fn sample(encoding: &'static dyn Encoding, columns: usize) -> Result<Sample> {
     let weights: Vec<f32> = (0..columns).map(|i| ((i * 7919 % 1013) as f32 / 506.0 - 1.0) * 0.05).collect();
     let bytes = encoding.row_bytes(columns as u64)?;
     let mut row = vec![0; usize::try_from(bytes).map_err(|_| Error::limit("a row does not fit in memory"))?];
     // Some do not encode without importance.
     let plain = encoding.encode(&weights, columns, None, &mut row);
-    plain.or_else(|_| encoding.encode(&weights, columns, Some(&vec![1.0; columns]), &mut row)).map(|()| row)
+    plain.or_else(|_| encoding.encode(&weights, columns, Some(&vec![1.0; columns]), &mut row))?;
+    Ok(Sample { encoding, row, grouping: None })
 }
 
 /// A row of each encoding that is to be timed.
-fn samples(request: &KernelsRequest) -> Result<Vec<(&'static dyn Encoding, Vec<u8>)>> {
+fn samples(request: &KernelsRequest) -> Result<Vec<Sample>> {
     let catalog = catalog();
     let asked = request.encodings.iter().map(|id| catalog.encoding(id)).collect::<Result<Vec<_>>>()?;
     let named = !asked.is_empty();
@@ -170,23 +184,36 @@ fn samples(request: &KernelsRequest) -> Result<Vec<(&'static dyn Encoding, Vec<u
     let mut out = Vec::new();
     for encoding in all {
         match sample(encoding, request.columns) {
-            Ok(row) => out.push((encoding, row)),
+            Ok(sample) => out.push(sample),
             // Integers hold no such weights: among all encodings they are left out.
             Err(error) if named => return Err(Error::new(ErrorKind::Unsupported, error.message().to_owned()).at_item(encoding.id())),
             Err(_) => {}
         }
     }
+    // What quantized checkpoints usually are made of.
+    let groups = GROUPS.iter().filter(|g| !named && (request.columns as u64).is_multiple_of(g.columns));
+    let encoding = catalog.encoding(FLOATS)?;
+    out.extend(groups.map(|grouping| Sample { encoding, row: Vec::new(), grouping: Some(*grouping) }));
     Ok(out)
 }
 
 /// A matrix whose rows are all the same.
-fn matrix(pool: &Pool, encoding: &'static dyn Encoding, row: &[u8], rows: usize, columns: usize, isa: Isa) -> Result<Matrix> {
+fn matrix(pool: &Pool, sample: &Sample, rows: usize, columns: usize, isa: Isa) -> Result<Matrix> {
+    let Sample { encoding, row, grouping } = sample;
+    let read_grouped = |range: std::ops::Range<u64>, out: &mut GroupedRows| {
+        let (rows, grouping) = ((range.end - range.start) as usize, grouping.unwrap_or(GROUPS[0]));
+        let groups = columns.div_ceil(grouping.columns as usize) * rows;
+        out.codes = (0..rows * columns).map(|i| (i * 7919 % (1 << grouping.bits)) as u8).collect();
+        (out.scales, out.minima) = (vec![0.01; groups], vec![0.05; groups]);
+        Ok(())
+    };
     let read = |range: std::ops::Range<u64>, out: &mut Vec<u8>| {
         out.clear();
         range.for_each(|_| out.extend_from_slice(row));
         Ok(())
     };
-    let source = MatrixSource { name: encoding.id(), encoding, rows, columns, rows_at_once: None, read: &read, grouped: None };
+    let grouped = grouping.map(|grouping| (grouping, &read_grouped as &ReadGrouped<'_>));
+    let source = MatrixSource { name: encoding.id(), encoding: *encoding, rows, columns, rows_at_once: None, read: &read, grouped };
     Matrix::load(pool, source, isa, Activations::Fast).at_item(|| encoding.id().to_owned())
 }
 
