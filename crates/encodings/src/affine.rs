@@ -20,6 +20,7 @@
 //! Specs: `mlx.core.quantize`; AutoGPTQ's and GPTQModel's `QuantLinear.pack`; AutoAWQ's `WQLinear`;
 //! compressed-tensors' `pack_to_int32`.
 
+use gravure_core::values::order_of_groups;
 use gravure_core::{Error, GroupedRows, PlaneAxis, PlaneEncoding, PlaneLayout, PlaneParameters, PlaneRole, Result};
 
 /// How codes lie in the elements of a plane.
@@ -427,9 +428,14 @@ impl PlaneEncoding for Affine {
     }
 
     fn unpack(&self, parameters: &PlaneParameters, planes: &[&[u8]], rows: u64, out: &mut GroupedRows) -> Result<()> {
-        let Read { codes, scales, addends, group_of, .. } = self.read(parameters, planes, rows)?;
-        if group_of.iter().zip(0..).any(|(group, k)| *group as u64 != k / parameters.group_size) {
-            return Err(Error::bug("columns of groups that do not follow each other"));
+        let Read { columns, mut codes, scales, addends, group_of, .. } = self.read(parameters, planes, rows)?;
+        let order = order_of_groups(&group_of, parameters.group_size).ok_or_else(|| Error::bug("groups of different lengths"))?;
+        if !order.is_sorted() {
+            let mut row = vec![0; columns];
+            for codes in codes.chunks_exact_mut(columns) {
+                row.copy_from_slice(codes);
+                codes.iter_mut().zip(&order).for_each(|(code, column)| *code = row[*column as usize]);
+            }
         }
         // Two's complement by its distance from the least number.
         let least = if self.signed { 128 } else { 0 };
@@ -541,7 +547,8 @@ mod tests {
         let scales: Vec<f32> = table(rows, groups, 1000).iter().map(|&s| s as f32 * 0.001 - 0.4).collect();
         let biases: Vec<f32> = table(rows, groups, 1000).iter().map(|&s| s as f32 * 0.01 - 5.0).collect();
         let index: Vec<usize> = if group_index {
-            table(1, columns, groups as u32).iter().map(|&g| g as usize).collect()
+            // Each group has its columns, in no order.
+            (0..columns).map(|k| k * 101 % columns / group_size as usize).collect()
         } else {
             (0..columns).map(|k| k / group_size as usize).collect()
         };
@@ -594,13 +601,18 @@ mod tests {
         affine.decode(&sample.parameters, &cut, end - start, &mut out).unwrap();
         let mut grouped = GroupedRows::default();
         let unpacked = affine.unpack(&sample.parameters, &cut, end - start, &mut grouped);
+        unpacked.unwrap();
         let (columns, groups) = (sample.parameters.columns as usize, sample.parameters.groups().unwrap() as usize);
-        assert_eq!(unpacked.is_err(), sample.parameters.group_index && groups > 1, "whether its columns are out of order");
-        if unpacked.is_err() {
-            return out;
-        }
-        for (i, (weight, code)) in out.iter().zip(&grouped.codes).enumerate() {
-            let at = i / columns * groups + i % columns / sample.parameters.group_size as usize;
+        let index = layouts.iter().position(|layout| layout.role == PlaneRole::GroupIndex);
+        let group_of: Vec<usize> = match index {
+            Some(at) => sample.planes[at].as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b) as usize).collect(),
+            None => (0..columns).map(|k| k / sample.parameters.group_size as usize).collect(),
+        };
+        let order = order_of_groups(&group_of, sample.parameters.group_size).unwrap();
+        for (i, code) in grouped.codes.iter().enumerate() {
+            let (row, place) = (i / columns, i % columns);
+            let weight = out[row * columns + order[place] as usize];
+            let at = row * groups + place / sample.parameters.group_size as usize;
             let (scaled, minimum) = (grouped.scales[at] * f32::from(*code), grouped.minima[at]);
             let size = scaled.abs().max(minimum.abs());
             assert!((scaled - minimum - weight).abs() <= size * 1e-6, "{}: {scaled} - {minimum}, not {weight}", affine.id);

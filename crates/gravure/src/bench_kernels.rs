@@ -7,7 +7,7 @@ use gravure_base::{Error, ErrorKind, Result, ResultExt};
 use gravure_core::contracts::{Activations, Phase};
 use gravure_core::{Encoding, GroupedRows, Grouping};
 use gravure_eval::bandwidth;
-use gravure_kernels::{Inputs, Matrix, MatrixSource, Pool, ReadGrouped, linear};
+use gravure_kernels::{GroupedSource, Inputs, Matrix, MatrixSource, Pool, linear};
 use gravure_simd::Isa;
 
 use crate::quantize::threads;
@@ -212,7 +212,7 @@ fn matrix(pool: &Pool, sample: &Sample, rows: usize, columns: usize, isa: Isa) -
         range.for_each(|_| out.extend_from_slice(row));
         Ok(())
     };
-    let grouped = grouping.map(|grouping| (grouping, &read_grouped as &ReadGrouped<'_>));
+    let grouped = grouping.map(|grouping| GroupedSource { grouping, order: None, read: &read_grouped });
     let source = MatrixSource { name: encoding.id(), encoding: *encoding, rows, columns, rows_at_once: None, read: &read, grouped };
     Matrix::load(pool, source, isa, Activations::Fast).at_item(|| encoding.id().to_owned())
 }

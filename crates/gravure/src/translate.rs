@@ -231,6 +231,10 @@ impl TensorData for MovedRows {
         self.inner.data.grouping()
     }
 
+    fn group_order(&self) -> Option<Vec<u32>> {
+        self.inner.data.group_order()
+    }
+
     fn read_grouped(&self, rows: Range<u64>, out: &mut GroupedRows) -> Result<()> {
         let (heads, places) = self.places(rows)?;
         let mut stored = GroupedRows::default();

@@ -17,13 +17,17 @@ type Stored = (String, Dtype, Vec<usize>, Vec<u8>);
 
 /// A matrix `[inputs, outputs]` in codes of 4 bits, as AutoGPTQ packs it: along the inputs, eight to a word. Also what the
 /// codes mean, in the order of the floats.
-fn packed(name: &str, values: &[f32], inputs: usize, outputs: usize) -> (Vec<Stored>, Vec<f32>) {
+fn packed(name: &str, values: &[f32], inputs: usize, outputs: usize, columns: Columns) -> (Vec<Stored>, Vec<f32>) {
     let groups = inputs.div_ceil(GROUP);
     let (mut words, mut zero_words) = (vec![0u32; inputs / 8 * outputs], vec![0u32; groups * outputs / 8]);
     let mut scales = vec![half::f16::ZERO; groups * outputs];
     let mut meant = vec![0.0; values.len()];
+    let group_of = |input: usize| match columns {
+        Columns::InOrder => input / GROUP,
+        Columns::ByImportance => input * 7 % inputs / GROUP,
+    };
     for group in 0..groups {
-        let members = group * GROUP..((group + 1) * GROUP).min(inputs);
+        let members = (0..inputs).filter(|input| group_of(*input) == group);
         for output in 0..outputs {
             let column = members.clone().map(|i| values[i * outputs + output]);
             let (low, high) = column.fold((0.0f32, 0.0f32), |(low, high), v| (low.min(v), high.max(v)));
@@ -40,7 +44,7 @@ fn packed(name: &str, values: &[f32], inputs: usize, outputs: usize) -> (Vec<Sto
     }
     let base = name.strip_suffix(".weight").unwrap();
     let bytes = |words: &[u32]| words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<u8>>();
-    let index: Vec<u32> = (0..inputs).map(|i| (i / GROUP) as u32).collect();
+    let index: Vec<u32> = (0..inputs).map(|i| group_of(i) as u32).collect();
     let stored = vec![
         (format!("{base}.qweight"), Dtype::I32, vec![inputs / 8, outputs], bytes(&words)),
         (format!("{base}.qzeros"), Dtype::I32, vec![groups, outputs / 8], bytes(&zero_words)),
@@ -71,12 +75,23 @@ fn converted(source: &Path, target: &Path) -> BTreeMap<String, (Vec<u64>, Vec<u8
     read.collect()
 }
 
+/// In which order the columns of a matrix were quantized.
+#[derive(Clone, Copy, PartialEq)]
+enum Columns {
+    InOrder,
+    ByImportance,
+}
+
 /// GPT-2 stores its matrices with the inputs as rows, GPTQ packs them as those of linear maps.
 #[test]
 fn a_packed_gpt2_is_the_one_that_its_codes_mean() {
+    [Columns::InOrder, Columns::ByImportance].into_iter().for_each(holds);
+}
+
+fn holds(columns: Columns) {
     let folder = tempfile::tempdir().unwrap();
     let (floats, codes) = (folder.path().join("floats"), folder.path().join("codes"));
-    let scheme = json!({"quant_method": "gptq", "bits": 4, "group_size": GROUP, "desc_act": false, "checkpoint_format": "gptq_v2"});
+    let scheme = json!({"quant_method": "gptq", "bits": 4, "group_size": GROUP, "desc_act": columns == Columns::ByImportance, "checkpoint_format": "gptq_v2"});
     write("gpt2", &Options::default(), &floats).unwrap();
     write("gpt2", &Options { config: [("quantization_config".to_owned(), scheme)].into(), ..Options::default() }, &codes).unwrap();
     let bytes = std::fs::read(floats.join("model.safetensors")).unwrap();
@@ -86,7 +101,7 @@ fn a_packed_gpt2_is_the_one_that_its_codes_mean() {
         let mut tensor: Stored = (name.clone(), view.dtype(), view.shape().to_vec(), view.data().to_vec());
         if ["c_attn.weight", "c_proj.weight", "c_fc.weight"].iter().any(|end| name.ends_with(end)) {
             let values: Vec<f32> = tensor.3.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-            let (stored, meant) = packed(&name, &values, tensor.2[0], tensor.2[1]);
+            let (stored, meant) = packed(&name, &values, tensor.2[0], tensor.2[1], columns);
             tensor.3 = meant.iter().flat_map(|v| v.to_le_bytes()).collect();
             quantized.extend(stored);
             matrices += 1;

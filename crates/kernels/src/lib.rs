@@ -38,7 +38,7 @@ pub use cache::{Cache, CacheShape, PAGE};
 pub use elementwise::{Binary, Unary, add_scaled, binary, gated, unary};
 pub use inputs::Inputs;
 pub use linear::linear;
-pub use matrix::{Matrix, MatrixSource, ReadGrouped, ReadRows};
+pub use matrix::{GroupedSource, Matrix, MatrixSource, ReadGrouped, ReadRows};
 pub use norms::{layer_norm, rms_norm};
 pub use pool::Pool;
 pub use rope::rope;

@@ -25,8 +25,19 @@ pub fn linear(pool: &Pool, matrix: &Matrix, inputs: &mut Inputs<'_>, _phase: Pha
     let level = matrix.level();
     match &matrix.weights {
         Weights::Integer(integer) => {
-            let (rounded, groups) = inputs.rounded(pool, level, integer.block(), integer.groups());
-            integer.multiply(pool, level, rounded, groups, bias, out);
+            let mut multiply = |inputs: &mut Inputs<'_>| {
+                let (rounded, groups) = inputs.rounded(pool, level, integer.block(), integer.groups());
+                integer.multiply(pool, level, rounded, groups, bias, out);
+            };
+            match matrix.order() {
+                None => multiply(inputs),
+                // Activations in another order are this matrix's alone.
+                Some(order) => {
+                    let rows = inputs.values().chunks_exact(matrix.columns());
+                    let moved: Vec<f32> = rows.flat_map(|row| order.iter().map(|column| row[*column as usize])).collect();
+                    multiply(&mut Inputs::new(&moved, matrix.columns()));
+                }
+            }
         }
         Weights::Floats(floats) => floats.multiply(pool, level, inputs.values(), bias, out),
     }

@@ -23,6 +23,17 @@ pub type ReadRows<'a> = dyn Fn(Range<u64>, &mut Vec<u8>) -> Result<()> + Sync + 
 /// Replaces the rows with the integers of a range of them.
 pub type ReadGrouped<'a> = dyn Fn(Range<u64>, &mut GroupedRows) -> Result<()> + Sync + 'a;
 
+/// Integers in groups that the rows of a matrix are decoded from.
+#[derive(Clone, Copy)]
+pub struct GroupedSource<'a> {
+    /// Their bits, and the columns of a group.
+    pub grouping: Grouping,
+    /// The columns in the order of their groups, where these do not follow each other.
+    pub order: Option<&'a [u32]>,
+    /// Replaces the rows with the integers of a range of them.
+    pub read: &'a ReadGrouped<'a>,
+}
+
 /// Where the encoded rows of a matrix come from.
 pub struct MatrixSource<'a> {
     /// Name for messages.
@@ -37,8 +48,8 @@ pub struct MatrixSource<'a> {
     pub rows_at_once: Option<u64>,
     /// Replaces the buffer with the encoded bytes of a range of rows.
     pub read: &'a ReadRows<'a>,
-    /// Integers in groups that the rows are decoded from, where they are stored so.
-    pub grouped: Option<(Grouping, &'a ReadGrouped<'a>)>,
+    /// The integers in groups that the rows are decoded from, where they are stored so.
+    pub grouped: Option<GroupedSource<'a>>,
 }
 
 impl std::fmt::Debug for MatrixSource<'_> {
@@ -57,6 +68,8 @@ pub struct Matrix {
     level: Level,
     /// How its weights are stored as integers in groups, where they are multiplied so.
     grouping: Option<Grouping>,
+    /// The columns in the order of its weights, where that is another one.
+    order: Option<Vec<u32>>,
     pub(crate) weights: Weights,
 }
 
@@ -175,7 +188,8 @@ impl Matrix {
         let MatrixSource { name, encoding, rows, columns, rows_at_once, read, grouped } = source;
         let row_bytes = usize::try_from(encoding.row_bytes(columns as u64)?).map_err(|_| Error::limit("a row does not fit in memory"))?;
         let level = Level::of(isa);
-        if let Some((grouping, read)) = grouped.filter(|_| activations == Activations::Fast)
+        if let Some(GroupedSource { grouping, order, read }) = grouped.filter(|_| activations == Activations::Fast)
+            && order.is_none_or(|order| order.len() == columns && order.iter().all(|column| (*column as usize) < columns))
             && let Some(block) = grouped::block(grouping, columns)
             && let Some(form) = grouped::visit(block, grouping.bits, Empty { rows, columns })
         {
@@ -188,7 +202,16 @@ impl Matrix {
                 })
             };
             fill(pool, &mut weights, rows, grouped::row_bytes(columns, block), rows_at_once, &blocks)?;
-            return Ok(Self { name: name.to_owned(), encoding, rows, columns, level, grouping: Some(grouping), weights });
+            return Ok(Self {
+                name: name.to_owned(),
+                encoding,
+                rows,
+                columns,
+                level,
+                grouping: Some(grouping),
+                order: order.map(<[u32]>::to_vec),
+                weights,
+            });
         }
         let form = match activations {
             Activations::Fast => forms::visit(encoding.id(), Empty { rows, columns }).flatten().transpose()?,
@@ -203,7 +226,7 @@ impl Matrix {
             encoding.validate(out).map_err(|e| e.at_item(format!("rows {} to {} of {name}", range.start, range.end)))
         };
         fill(pool, &mut weights, rows, row_bytes, rows_at_once, &encoded)?;
-        Ok(Self { name: name.to_owned(), encoding, rows, columns, level, grouping: None, weights })
+        Ok(Self { name: name.to_owned(), encoding, rows, columns, level, grouping: None, order: None, weights })
     }
 
     /// Name for messages.
@@ -245,6 +268,11 @@ impl Matrix {
         self.level = level;
     }
 
+    /// The columns in the order of its weights, where that is another one.
+    pub(crate) fn order(&self) -> Option<&[u32]> {
+        self.order.as_deref()
+    }
+
     /// Instruction set of the kernels.
     pub(crate) fn level(&self) -> Level {
         self.level
@@ -271,6 +299,10 @@ impl Matrix {
         match &self.weights {
             Weights::Integer(integer) => {
                 integer.decode_row(row, out);
+                if let Some(order) = &self.order {
+                    let stored = out.to_vec();
+                    order.iter().zip(stored).for_each(|(column, value)| out[*column as usize] = value);
+                }
                 Ok(())
             }
             Weights::Floats(floats) => floats.decode_row(row, out),

@@ -4,7 +4,7 @@
 use gravure_core::contracts::{Activations, Phase};
 use gravure_core::{Encoding, GroupedRows, Grouping};
 use gravure_encodings::ENCODINGS;
-use gravure_kernels::{Inputs, Matrix, MatrixSource, Pool, linear};
+use gravure_kernels::{GroupedSource, Inputs, Matrix, MatrixSource, Pool, linear};
 use gravure_simd::Isa;
 
 /// A generator of even numbers between -1 and 1.
@@ -229,9 +229,13 @@ fn integers_in_groups_are_multiplied_as_they_are() {
             let codes: Vec<u8> = (0..rows * columns).map(|_| ((random.next() + 1.0) * 127.99) as u8 >> (8 - bits)).collect();
             let scales: Vec<f32> = (0..rows * groups).map(|i| random.next() * if i % 7 == 0 { 1e-6 } else { 0.1 }).collect();
             let minima: Vec<f32> = (0..rows * groups).map(|_| random.next()).collect();
+            // Columns in the order of the codes, for some: 101 is prime to all numbers of columns.
+            let order: Option<Vec<u32>> = (bits % 2 == 0).then(|| (0..columns).map(|place| (place * 101 % columns) as u32).collect());
+            let mut place_of: Vec<usize> = (0..columns).collect();
+            order.iter().flatten().enumerate().for_each(|(place, column)| place_of[*column as usize] = place);
             let weight = |row: usize, column: usize| {
-                let at = row * groups + column / group;
-                f64::from(scales[at]) * f64::from(codes[row * columns + column]) - f64::from(minima[at])
+                let (place, at) = (place_of[column], row * groups + place_of[column] / group);
+                f64::from(scales[at]) * f64::from(codes[row * columns + place]) - f64::from(minima[at])
             };
             let read = |range: std::ops::Range<u64>, out: &mut GroupedRows| {
                 let part = |each: usize| range.start as usize * each..range.end as usize * each;
@@ -254,7 +258,7 @@ fn integers_in_groups_are_multiplied_as_they_are() {
                         columns,
                         rows_at_once: Some(5),
                         read: &decoded,
-                        grouped: Some((grouping, &read)),
+                        grouped: Some(GroupedSource { grouping, order: order.as_deref(), read: &read }),
                     };
                     Matrix::load(&pools[1], source, isa, activations).unwrap()
                 };
@@ -268,7 +272,8 @@ fn integers_in_groups_are_multiplied_as_they_are() {
                     assert_eq!(product(&pools[1], &matrix, x, None), out[i * rows..(i + 1) * rows], "a row by itself");
                     for j in 0..rows {
                         let terms = || x.iter().enumerate().map(|(c, x)| f64::from(*x) * weight(j, c));
-                        let minima = x.iter().enumerate().map(|(c, x)| f64::from(*x * minima[j * groups + c / group]).abs()).sum::<f64>();
+                        let minima =
+                            x.iter().enumerate().map(|(c, x)| f64::from(*x * minima[j * groups + place_of[c] / group]).abs()).sum::<f64>();
                         let (exact, size) = (terms().sum::<f64>(), terms().map(f64::abs).sum::<f64>() + minima);
                         let error = (f64::from(out[i * rows + j]) - exact).abs();
                         assert!(error <= 1e-5 * size, "{bits} bits, groups of {group}, {} at {i}, {j}: {error} of {size}", matrix.kernel());
@@ -304,7 +309,7 @@ fn groups_that_do_not_fit_are_decoded_and_bad_ones_refused() {
             *out = 1.0_f32.to_le_bytes().repeat((range.end - range.start) as usize * columns);
             Ok(())
         };
-        let grouped = Some((Grouping { bits: 4, columns: group }, &read as &gravure_kernels::ReadGrouped<'_>));
+        let grouped = Some(GroupedSource { grouping: Grouping { bits: 4, columns: group }, order: None, read: &read });
         let source = MatrixSource { name: "m", encoding: f32, rows, columns, rows_at_once: None, read: &decoded, grouped };
         Matrix::load(&Pool::new(1), source, Isa::detect(), Activations::Fast)
     };

@@ -159,8 +159,8 @@ pub trait PlaneEncoding: Send + Sync + std::fmt::Debug {
     /// range.
     fn decode(&self, parameters: &PlaneParameters, planes: &[&[u8]], rows: u64, out: &mut [f32]) -> Result<()>;
 
-    /// Replaces `out` with the integers of `rows` rows, their scales and minima. A plane of group indices must say what
-    /// the order of the columns does.
+    /// Replaces `out` with the integers of `rows` rows, their scales and minima; the integers of a row in the order of their
+    /// groups, which must have one length.
     ///
     /// # Errors
     /// As [`PlaneEncoding::decode`].

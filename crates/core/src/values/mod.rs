@@ -18,7 +18,7 @@ mod tensor_map;
 
 pub use artifact::{Artifact, ArtifactFile};
 pub use graph::{Attribute, Edge, Graph, Node, Origin};
-pub use grouped::{GroupedRows, Grouping};
+pub use grouped::{GroupedRows, Grouping, order_of_groups};
 pub use hessian::Hessian;
 pub use hyperparameters::{HyperKey, Hyperparameters};
 pub use importance::{ImportanceEntry, ImportanceMatrix};

@@ -72,8 +72,13 @@ pub trait TensorData: Send + Sync + std::fmt::Debug {
         None
     }
 
-    /// How the rows are integers in groups, where they are stored so.
+    /// How the rows are integers in groups of one length, where they are stored so.
     fn grouping(&self) -> Option<Grouping> {
+        None
+    }
+
+    /// The columns in the order of their groups, where these do not follow each other.
+    fn group_order(&self) -> Option<Vec<u32>> {
         None
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use gravure_base::{Error, Result};
 use gravure_core::contracts::Activations;
 use gravure_core::{GroupedRows, Tensor, TensorData};
-use gravure_kernels::{Matrix, MatrixSource, Pool, ReadGrouped};
+use gravure_kernels::{GroupedSource, Matrix, MatrixSource, Pool};
 use gravure_simd::Isa;
 
 /// A tensor as a matrix that can be multiplied with.
@@ -19,6 +19,9 @@ pub(crate) fn matrix(pool: &Pool, tensor: &Tensor, activations: Activations) -> 
     };
     let large = |_| Error::limit("the matrix does not fit in memory").at_item(&*tensor.name);
     let read_grouped = |rows, out: &mut GroupedRows| tensor.data.read_grouped(rows, out);
+    // What is not asked for needs no index read.
+    let grouping = tensor.data.grouping().filter(|_| activations == Activations::Fast);
+    let order = grouping.and_then(|_| tensor.data.group_order());
     let source = MatrixSource {
         name: &tensor.name,
         encoding: tensor.encoding,
@@ -26,7 +29,7 @@ pub(crate) fn matrix(pool: &Pool, tensor: &Tensor, activations: Activations) -> 
         columns: usize::try_from(columns).map_err(large)?,
         rows_at_once: tensor.data.rows_at_once(),
         read: &|rows, out| tensor.data.read_rows(rows, out),
-        grouped: tensor.data.grouping().map(|grouping| (grouping, &read_grouped as &ReadGrouped<'_>)),
+        grouped: grouping.map(|grouping| GroupedSource { grouping, order: order.as_deref(), read: &read_grouped }),
     };
     Matrix::load(pool, source, Isa::detect(), activations).map_err(|e| e.at_item(&*tensor.name))
 }

@@ -1,9 +1,10 @@
 //! A matrix in planes as one tensor of decoded rows.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use gravure_base::{Error, Result};
+use gravure_core::values::order_of_groups;
 use gravure_core::{Catalog, GroupedRows, Grouping, PlaneAxis, PlaneEncoding, PlaneLayout, PlaneParameters, PlaneRole, Tensor, TensorData};
 
 /// Rows that are decoded at once, in bytes of `f32`: strided planes are read in fewer, longer pieces.
@@ -16,6 +17,8 @@ struct PlaneTensor {
     parameters: PlaneParameters,
     planes: Vec<(PlaneLayout, Arc<dyn TensorData>)>,
     row_step: u64,
+    /// See [`Self::order`].
+    order: OnceLock<Option<Vec<u32>>>,
 }
 
 /// The matrix `name` from its planes.
@@ -43,7 +46,7 @@ pub(super) fn tensor(
         return Err(Error::input(format!("`{}` is a plane of {role:?}, which {} does not have", plane.name, encoding.id())));
     }
     let row_step = encoding.row_step(&parameters)?.max(1);
-    let data = Arc::new(PlaneTensor { encoding, parameters, planes, row_step });
+    let data = Arc::new(PlaneTensor { encoding, parameters, planes, row_step, order: OnceLock::new() });
     Ok(Tensor { name, id: None, shape, encoding: catalog.encoding("f32")?, data })
 }
 
@@ -69,6 +72,22 @@ fn check(layout: &PlaneLayout, plane: &Tensor) -> Result<()> {
 }
 
 impl PlaneTensor {
+    fn has_index(&self) -> bool {
+        self.planes.iter().any(|(layout, _)| layout.role == PlaneRole::GroupIndex)
+    }
+
+    /// The columns in the order of their groups, where the checkpoint names the group of each (it then has reordered them by
+    /// importance, or says that it has not); read once.
+    fn order(&self) -> Option<&Vec<u32>> {
+        let read = || {
+            let (layout, data) = self.planes.iter().find(|(layout, _)| layout.role == PlaneRole::GroupIndex)?;
+            let index = self.read(layout, data.as_ref(), &(0..self.row_step.min(self.parameters.rows))).ok()?;
+            let group_of: Vec<usize> = index.as_chunks::<4>().0.iter().map(|g| u32::from_le_bytes(*g) as usize).collect();
+            order_of_groups(&group_of, self.parameters.group_size)
+        };
+        self.order.get_or_init(read).as_ref()
+    }
+
     /// The bytes of one plane that belong to `rows`.
     fn read(&self, layout: &PlaneLayout, data: &dyn TensorData, rows: &Range<u64>) -> Result<Vec<u8>> {
         let mut out = Vec::new();
@@ -104,16 +123,13 @@ impl TensorData for PlaneTensor {
     }
 
     fn grouping(&self) -> Option<Grouping> {
-        let PlaneParameters { bits, group_size, columns, .. } = self.parameters;
-        // Where columns were reordered by importance, their groups do not follow each other.
-        for (layout, data) in self.planes.iter().filter(|(layout, _)| layout.role == PlaneRole::GroupIndex) {
-            let index = self.read(layout, data.as_ref(), &(0..self.row_step.min(self.parameters.rows))).ok()?;
-            let follows = index.as_chunks::<4>().0.iter().zip(0..columns).all(|(g, k)| u64::from(u32::from_le_bytes(*g)) == k / group_size);
-            if !follows {
-                return None;
-            }
-        }
-        Some(Grouping { bits, columns: group_size })
+        let PlaneParameters { bits, group_size, .. } = self.parameters;
+        // Groups of different lengths have no order.
+        (!self.has_index() || self.order().is_some()).then_some(Grouping { bits, columns: group_size })
+    }
+
+    fn group_order(&self) -> Option<Vec<u32>> {
+        self.order().filter(|order| !order.is_sorted()).cloned()
     }
 
     fn read_grouped(&self, rows: Range<u64>, out: &mut GroupedRows) -> Result<()> {
