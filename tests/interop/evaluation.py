@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from checks import check, finish
 from gguf import GGUFReader
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benches"))
@@ -30,17 +31,6 @@ FULL = QUICK + [
 WITHIN = {"nvfp4": ["--type", "q8_0", "--tensor-type", "blk=nvfp4"]}
 # Without an importance matrix llama-quantize refuses these.
 NEED_IMPORTANCE = {"iq3_xxs", "iq2_xs", "iq2_xxs", "iq2_s", "iq1_s", "iq1_m"}
-
-failures = []
-checks = 0
-
-
-def check(holds, text):
-    global checks
-    checks += 1
-    print(("ok      " if holds else "FAILED  ") + text)
-    if not holds:
-        failures.append(text)
 
 
 def importance(path):
@@ -106,8 +96,7 @@ def main():
         if kind == "f16":
             own_reference = ours["reference_perplexity"]["value"]
             check(abs(own_reference / reference - 1) < 1e-3, f"original: perplexity {own_reference:.4f}, {reference:.4f} there")
-    print(f"evaluation: {checks} checks, {len(failures)} failed")
-    sys.exit(1 if failures else 0)
+    finish("evaluation")
 
 
 if __name__ == "__main__":

@@ -19,20 +19,10 @@ from pathlib import Path
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 
 import mlx.core as mx  # noqa: E402
+from checks import check, finish  # noqa: E402
 from mlx_lm import convert, load  # noqa: E402
 
 MODEL, CONTEXT, WINDOWS = Path("models/gravure-tiny"), 512, 3
-
-failures = []
-checks = 0
-
-
-def check(holds, text):
-    global checks
-    checks += 1
-    print(("ok      " if holds else "FAILED  ") + text)
-    if not holds:
-        failures.append(text)
 
 
 def perplexity(folder, text):
@@ -82,8 +72,7 @@ def main():
         check(abs(exact / expected - 1) < 1e-4, f"{name}: perplexity {exact:.4f} by exact products, {expected:.4f} by MLX")
         check(abs(fast / expected - 1) < 5e-3, f"{name}: perplexity {fast:.4f} by integer products")
 
-    print(f"mlx_folders: {checks} checks, {len(failures)} failed")
-    sys.exit(1 if failures else 0)
+    finish("mlx_folders")
 
 
 if __name__ == "__main__":

@@ -14,22 +14,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from checks import check, finish
+
 sys.path.insert(0, str(Path(__file__).parents[2] / "benches"))
 from measure import figures  # noqa: E402
 
 MODEL = Path("models/gravure-tiny")
 THERE = ["--runtime", "llama.cpp"]
-
-failures = []
-checks = 0
-
-
-def check(holds, text):
-    global checks
-    checks += 1
-    print(("ok      " if holds else "FAILED  ") + text)
-    if not holds:
-        failures.append(text)
 
 
 def main():
@@ -111,8 +102,7 @@ def main():
     check(row["standing"] == "missing" and "pip install" in row["note"], f"without it: {row['note'][:60]}")
     check(absent["artifact"]["files"][0]["sha256"] == report["artifact"]["files"][0]["sha256"], "and the artifact is the same")
 
-    print(f"runtimes: {checks} checks, {len(failures)} failed")
-    sys.exit(1 if failures else 0)
+    finish("runtimes")
 
 
 if __name__ == "__main__":

@@ -122,8 +122,8 @@ pub fn load(options: &LoadOptions, observer: &dyn Observer) -> Result<Engine> {
         }
         Err(error) => return Err(error.in_file(&model.source.path)),
     }
-    let (loaded, threads) = weights?;
-    Ok(Engine { model, loaded, runtime: runtime(options)?.id(), threads })
+    let (loaded, runtime, threads) = weights?;
+    Ok(Engine { model, loaded, runtime, threads })
 }
 
 /// Loads the weights of a model that is open already.
@@ -131,8 +131,8 @@ pub fn load(options: &LoadOptions, observer: &dyn Observer) -> Result<Engine> {
 /// # Errors
 /// As [`load`].
 pub(crate) fn prepare(model: Model, options: &LoadOptions) -> Result<Engine> {
-    let (loaded, threads) = load_weights(&model, options)?;
-    Ok(Engine { model, loaded, runtime: runtime(options)?.id(), threads })
+    let (loaded, runtime, threads) = load_weights(&model, options)?;
+    Ok(Engine { model, loaded, runtime, threads })
 }
 
 /// The runtime that is asked for, or the registry's first.
@@ -155,7 +155,8 @@ fn check_format(runtime: &dyn Runtime, model: &Model) -> Result<()> {
         .help("`gravure convert` makes such a file; the native runtime reads every format"))
 }
 
-fn load_weights(model: &Model, options: &LoadOptions) -> Result<(Box<dyn Loaded>, usize)> {
+/// The runtime's handle, its id, and the threads that it has.
+fn load_weights(model: &Model, options: &LoadOptions) -> Result<(Box<dyn Loaded>, &'static str, usize)> {
     let runtime = runtime(options)?;
     let graph_model = if runtime.opens_files() {
         check_format(runtime, model)?;
@@ -177,7 +178,7 @@ fn load_weights(model: &Model, options: &LoadOptions) -> Result<(Box<dyn Loaded>
         adapters,
     });
     let loaded = loaded.map_err(|e| e.renamed(|item| stored_name(model, &graph_model, item)).in_file(&options.path))?;
-    Ok((loaded, threads))
+    Ok((loaded, runtime.id(), threads))
 }
 
 /// The name that a tensor has in its file, for an item that ends with its neutral name.

@@ -313,7 +313,6 @@ fn certify(
     observer: &dyn Observer,
 ) -> Result<Certificate> {
     let (tensors_sha256, tensor_bytes) = certificate::tensors_digest(&engine.model, observer)?;
-    let runtime = request.source.runtime.clone().or_else(|| catalog().runtimes.first().map(|r| r.id().to_owned()));
     Ok(Certificate {
         version: certificate::VERSION,
         gravure: env!("CARGO_PKG_VERSION").to_owned(),
@@ -325,7 +324,7 @@ fn certify(
         plan_sha256: certificate::plan_digest(engine.model.tensors.iter().map(|t| (t.name.as_str(), t.encoding.id()))),
         calibration: certificate::certified_text(&request.calibration_data, calibrated.windows, calibrated.context)?,
         evaluation: certificate::certified_text(&request.evaluation_data, evaluation.windows, evaluation.context)?,
-        scores: certificate::scores(evaluation, &runtime.unwrap_or_default())?,
+        scores: certificate::scores(evaluation, engine.runtime)?,
     })
 }
 

@@ -225,7 +225,7 @@ fn integers_in_groups_are_multiplied_as_they_are() {
     let f32 = ENCODINGS.iter().copied().find(|e| e.id() == "f32").unwrap();
     for (group, columns) in [(32, 96), (64, 256), (128, 576), (192, 384), (1024, 640)] {
         for bits in [2, 3, 4, 5, 6, 7, 8] {
-            let (rows, groups) = (37, columns_of(columns, group));
+            let (rows, groups) = (37, groups_in(columns, group));
             let codes: Vec<u8> = (0..rows * columns).map(|_| ((random.next() + 1.0) * 127.99) as u8 >> (8 - bits)).collect();
             let scales: Vec<f32> = (0..rows * groups).map(|i| random.next() * if i % 7 == 0 { 1e-6 } else { 0.1 }).collect();
             let minima: Vec<f32> = (0..rows * groups).map(|_| random.next()).collect();
@@ -289,7 +289,7 @@ fn integers_in_groups_are_multiplied_as_they_are() {
     }
 }
 
-fn columns_of(columns: usize, group: usize) -> usize {
+fn groups_in(columns: usize, group: usize) -> usize {
     columns.div_ceil(group)
 }
 
@@ -301,7 +301,7 @@ fn groups_that_do_not_fit_are_decoded_and_bad_ones_refused() {
     let load = |group: u64, scale: f32| {
         let read = |range: std::ops::Range<u64>, out: &mut GroupedRows| {
             let count = (range.end - range.start) as usize;
-            let groups = columns_of(columns, group as usize);
+            let groups = groups_in(columns, group as usize);
             *out = GroupedRows { codes: vec![1; count * columns], scales: vec![scale; count * groups], minima: vec![0.0; count * groups] };
             Ok(())
         };

@@ -20,5 +20,5 @@ pub use plane_encoding::{PlaneAxis, PlaneEncoding, PlaneLayout, PlaneParameters,
 pub use policy::Policy;
 pub use runtime::{
     Activations, Adapter, CacheType, Chunk, Decoder, Encoder, Gap, LoadFacts, LoadRequest, Loaded, LogitsRow, Phase, Runtime, SequenceId,
-    Step, Tap, Taps, Wanted, cancelled,
+    Step, Tap, Taps, Wanted, cancelled, check_chunks, not_open,
 };

@@ -285,6 +285,41 @@ pub trait Encoder: Send + Sync {
     fn encode(&self, tokens: &[u32], token_types: &[u32]) -> Result<Vec<f32>>;
 }
 
+/// The error of a sequence that is not open.
+pub fn not_open(sequence: SequenceId) -> Error {
+    Error::request(format!("sequence {} is not open", sequence.0))
+}
+
+/// Checks the chunks of a step as [`Decoder::step`] promises; `length_of` tells how long an open sequence is.
+///
+/// # Errors
+/// `Request` for what `length_of` does not know, an empty chunk, a sequence that is there twice, or a token beyond the
+/// vocabulary; `Limit` where a sequence would leave the context.
+pub fn check_chunks(
+    chunks: &[Chunk<'_>],
+    vocabulary: usize,
+    context: usize,
+    length_of: impl Fn(SequenceId) -> Result<usize>,
+) -> Result<()> {
+    for (i, chunk) in chunks.iter().enumerate() {
+        let length = length_of(chunk.sequence)?;
+        if chunk.tokens.is_empty() {
+            return Err(Error::request("a chunk without tokens"));
+        }
+        if chunks.iter().take(i).any(|c| c.sequence == chunk.sequence) {
+            return Err(Error::request(format!("sequence {} is twice in one step", chunk.sequence.0)));
+        }
+        if let Some(beyond) = chunk.tokens.iter().find(|t| **t as usize >= vocabulary) {
+            return Err(Error::request(format!("token {beyond} is beyond the vocabulary of {vocabulary}")));
+        }
+        let end = length + chunk.tokens.len();
+        if end > context {
+            return Err(Error::limit(format!("a sequence of {end} tokens leaves the model's context of {context}")));
+        }
+    }
+    Ok(())
+}
+
 /// The error of a step that was cancelled.
 pub fn cancelled() -> Error {
     Error::new(crate::ErrorKind::Interrupted, "the step was cancelled")

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gravure_base::{Error, Result};
-use gravure_core::contracts::{Chunk, Decoder, LoadFacts, LogitsRow, SequenceId, Step, Wanted, cancelled};
+use gravure_core::contracts::{Decoder, LoadFacts, LogitsRow, SequenceId, Step, Wanted, cancelled, check_chunks, not_open};
 
 use super::NAME;
 use crate::worker::Worker;
@@ -66,13 +66,9 @@ fn numbers(kind: u8, values: &[u32]) -> Vec<u8> {
     std::iter::once(kind).chain(values.iter().flat_map(|n| n.to_le_bytes())).collect()
 }
 
-fn unknown(sequence: SequenceId) -> Error {
-    Error::request(format!("sequence {} is not open", sequence.0))
-}
-
 impl State {
     fn kept(&self, id: SequenceId) -> Result<&Kept> {
-        self.sequences.get(&id).ok_or_else(|| unknown(id))
+        self.sequences.get(&id).ok_or_else(|| not_open(id))
     }
 
     /// The child forgets all but the first positions of one of its sequences.
@@ -102,26 +98,6 @@ impl LlamaDecoder {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn check(&self, state: &State, chunks: &[Chunk<'_>]) -> Result<()> {
-        for (i, chunk) in chunks.iter().enumerate() {
-            let kept = state.kept(chunk.sequence)?;
-            if chunk.tokens.is_empty() {
-                return Err(Error::request("a chunk without tokens"));
-            }
-            if chunks.iter().take(i).any(|c| c.sequence == chunk.sequence) {
-                return Err(Error::request(format!("sequence {} is twice in one step", chunk.sequence.0)));
-            }
-            if let Some(beyond) = chunk.tokens.iter().find(|t| **t as usize >= self.vocabulary) {
-                return Err(Error::request(format!("token {beyond} is beyond the vocabulary of {}", self.vocabulary)));
-            }
-            let end = kept.tokens.len() + chunk.tokens.len();
-            if end > self.context {
-                return Err(Error::limit(format!("a sequence of {end} tokens leaves the model's context of {}", self.context)));
-            }
-        }
-        Ok(())
     }
 
     /// Runs a request and hands out its rows.
@@ -185,7 +161,7 @@ impl Decoder for LlamaDecoder {
         }
         let mut guard = self.state();
         let state = &mut *guard;
-        self.check(state, step.chunks)?;
+        check_chunks(step.chunks, self.vocabulary, self.context, |id| state.kept(id).map(|s| s.tokens.len()))?;
         if (step.cancelled)() {
             return Err(cancelled());
         }
@@ -234,7 +210,7 @@ impl Decoder for LlamaDecoder {
 
     fn close(&self, sequence: SequenceId) -> Result<()> {
         let mut state = self.state();
-        let kept = state.sequences.remove(&sequence).ok_or_else(|| unknown(sequence))?;
+        let kept = state.sequences.remove(&sequence).ok_or_else(|| not_open(sequence))?;
         state.cut(kept.slot, 0)
     }
 

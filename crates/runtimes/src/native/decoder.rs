@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gravure_base::{Error, Result};
-use gravure_core::contracts::{CacheType, Chunk, Decoder, LoadFacts, LogitsRow, Phase, SequenceId, Step, Wanted};
+use gravure_core::contracts::{CacheType, Chunk, Decoder, LoadFacts, LogitsRow, Phase, SequenceId, Step, Wanted, check_chunks, not_open};
 use gravure_kernels::{Cache, PAGE};
 
 use super::batch::{Batch, Group};
@@ -93,27 +93,6 @@ impl NativeDecoder {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Checks a step's chunks.
-    fn check(&self, state: &State, chunks: &[Chunk<'_>]) -> Result<()> {
-        for (i, chunk) in chunks.iter().enumerate() {
-            let sequence = state.sequences.get(&chunk.sequence).ok_or_else(|| unknown(chunk.sequence))?;
-            if chunk.tokens.is_empty() {
-                return Err(Error::request("a chunk without tokens"));
-            }
-            if chunks.iter().take(i).any(|c| c.sequence == chunk.sequence) {
-                return Err(Error::request(format!("sequence {} is twice in one step", chunk.sequence.0)));
-            }
-            if let Some(beyond) = chunk.tokens.iter().find(|t| **t as usize >= self.vocabulary) {
-                return Err(Error::request(format!("token {beyond} is beyond the vocabulary of {}", self.vocabulary)));
-            }
-            let end = sequence.tokens.len() + chunk.tokens.len();
-            if end > self.context {
-                return Err(Error::limit(format!("a sequence of {end} tokens leaves the model's context of {}", self.context)));
-            }
-        }
-        Ok(())
-    }
-
     /// Whether a sequence of `length` rotates as long ones do.
     fn is_long(&self, length: usize) -> bool {
         self.machine.fused().long_beyond.is_some_and(|limit| length > limit)
@@ -122,7 +101,7 @@ impl NativeDecoder {
     /// What a sequence is before a step.
     fn before(&self, state: &mut State, chunk: &Chunk<'_>) -> Result<Before> {
         let State { sequences, pages, .. } = state;
-        let sequence = sequences.get(&chunk.sequence).ok_or_else(|| unknown(chunk.sequence))?;
+        let sequence = sequences.get(&chunk.sequence).ok_or_else(|| not_open(chunk.sequence))?;
         let length = sequence.tokens.len();
         let replaced = (self.is_long(length + chunk.tokens.len()) != sequence.long).then(|| pages.fork(sequence, length));
         Ok(Before { id: chunk.sequence, length, replaced })
@@ -133,7 +112,7 @@ impl NativeDecoder {
         let mut jobs = Vec::new();
         let State { sequences, pages, cache, .. } = state;
         for (i, chunk) in chunks.iter().enumerate() {
-            let sequence = sequences.get_mut(&chunk.sequence).ok_or_else(|| unknown(chunk.sequence))?;
+            let sequence = sequences.get_mut(&chunk.sequence).ok_or_else(|| not_open(chunk.sequence))?;
             let base = sequence.tokens.len();
             let end = base + chunk.tokens.len();
             let job = |positions, wanted, phase| Job { chunk: i, sequence: chunk.sequence, positions, base, phase, wanted };
@@ -199,7 +178,7 @@ impl NativeDecoder {
         let mut batch = Batch::default();
         let mut wanted = Vec::new();
         for job in &jobs {
-            let sequence = state.sequences.get(&job.sequence).ok_or_else(|| unknown(job.sequence))?;
+            let sequence = state.sequences.get(&job.sequence).ok_or_else(|| not_open(job.sequence))?;
             let (first_row, positions) = (batch.rows(), job.positions.clone());
             let tokens = sequence.tokens.get(positions.clone()).ok_or_else(|| Error::bug("tokens that are not there"))?;
             batch.push(tokens, None, positions.start, job.phase, sequence.long);
@@ -258,10 +237,6 @@ fn emit(program: &Program, buffers: &Buffers, block: &[WantedRow], logits: &mut 
         .try_for_each(|(w, values)| logits(LogitsRow { chunk: w.chunk, token: w.token, values }))
 }
 
-fn unknown(sequence: SequenceId) -> Error {
-    Error::request(format!("sequence {} is not open", sequence.0))
-}
-
 impl State {
     /// Puts a new sequence in.
     pub(crate) fn insert(&mut self, sequence: Sequence) -> SequenceId {
@@ -279,7 +254,7 @@ impl State {
     }
 
     fn sequence(&self, id: SequenceId) -> Result<&Sequence> {
-        self.sequences.get(&id).ok_or_else(|| unknown(id))
+        self.sequences.get(&id).ok_or_else(|| not_open(id))
     }
 }
 
@@ -293,7 +268,7 @@ impl Decoder for NativeDecoder {
     fn step(&self, step: Step<'_>, logits: &mut dyn FnMut(LogitsRow<'_>) -> Result<()>) -> Result<()> {
         let mut guard = self.state();
         let state = &mut *guard;
-        self.check(state, step.chunks)?;
+        check_chunks(step.chunks, self.vocabulary, self.context, |id| state.sequence(id).map(|s| s.tokens.len()))?;
         let before: Vec<Before> = step.chunks.iter().map(|c| self.before(state, c)).collect::<Result<_>>()?;
         let mut watch = Watch { taps: step.taps, cancelled: step.cancelled };
         let result = self.begin(state, step.chunks).and_then(|jobs| self.work(state, jobs, &mut watch, logits));
@@ -321,7 +296,7 @@ impl Decoder for NativeDecoder {
         let mut state = self.state();
         state.check_room()?;
         let State { sequences, pages, .. } = &mut *state;
-        let parent = sequences.get(&sequence).ok_or_else(|| unknown(sequence))?;
+        let parent = sequences.get(&sequence).ok_or_else(|| not_open(sequence))?;
         check_length(parent, positions)?;
         let child = pages.fork(parent, positions);
         Ok(state.insert(child))
@@ -330,7 +305,7 @@ impl Decoder for NativeDecoder {
     fn truncate(&self, sequence: SequenceId, positions: usize) -> Result<()> {
         let mut state = self.state();
         let State { sequences, pages, .. } = &mut *state;
-        let sequence = sequences.get_mut(&sequence).ok_or_else(|| unknown(sequence))?;
+        let sequence = sequences.get_mut(&sequence).ok_or_else(|| not_open(sequence))?;
         check_length(sequence, positions)?;
         pages.truncate(sequence, positions);
         Ok(())
@@ -338,7 +313,7 @@ impl Decoder for NativeDecoder {
 
     fn close(&self, sequence: SequenceId) -> Result<()> {
         let mut state = self.state();
-        let mut closed = state.sequences.remove(&sequence).ok_or_else(|| unknown(sequence))?;
+        let mut closed = state.sequences.remove(&sequence).ok_or_else(|| not_open(sequence))?;
         state.pages.truncate(&mut closed, 0);
         Ok(())
     }
