@@ -26,7 +26,7 @@ from pathlib import Path
 from random import Random
 
 import numpy as np
-from gguf import GGUFReader, GGUFWriter
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFReader, GGUFWriter
 
 from measure import output, timed
 
@@ -120,9 +120,55 @@ def quantized(gravure, source, folder, kind):
     return path
 
 
+def random_blocks(folder, layers, kind):
+    """The model as a GGUF whose matrices, but the embeddings, are blocks of random bits with small scales, made where it is not in
+    `folder` yet: to find the nearest points of lattices for a billion weights takes long, and speed does not depend on them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"random-{layers}-{kind}.gguf"
+    if path.exists():
+        return path
+    types = {"matrix": GGMLQuantizationType[kind.upper()], "token_embd.weight": GGMLQuantizationType.Q5_K}
+    writer = GGUFWriter(path, "llama")
+    describe(writer, layers, "made")
+    kinds = [(name, shape, types.get(name, types["matrix"])) for name, _, shape in tensors(layers) if len(shape) == 2]
+    for name, _, shape in tensors(layers):
+        if len(shape) == 1:
+            writer.add_tensor(name, values(name, shape))
+    for name, shape, type in kinds:
+        weights, size = GGML_QUANT_SIZES[type]
+        rng = np.random.default_rng(len(name))
+        blocks = rng.integers(0, 256, (shape[0], shape[1] // weights, size), np.uint8)
+        if type == GGMLQuantizationType.IQ1_M:
+            # The scale is in the upper halves of bytes.
+            blocks[..., 49::2] &= 15
+            blocks[..., 55] |= 0x20
+        else:
+            scales = 2 if type == GGMLQuantizationType.Q5_K else 1
+            blocks[..., : 2 * scales] = np.full(scales, 1e-4, np.float16).view(np.uint8)
+        writer.add_tensor(name, blocks.reshape(shape[0], -1), raw_dtype=type)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
 def make_gguf(path, layers, vocabulary=None):
     """The model as a GGUF; `vocabulary` is none, "made", or the GGUF whose own it gets."""
     writer = GGUFWriter(path, "llama")
+    describe(writer, layers, vocabulary)
+    for name, _, shape in tensors(layers):
+        writer.add_tensor_info(name, shape, np.float32 if len(shape) == 1 else np.float16, int(np.prod(shape)) * (4 if len(shape) == 1 else 2))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    for name, _, shape in tensors(layers):
+        writer.write_tensor_data(values(name, shape))
+    writer.close()
+
+
+def describe(writer, layers, vocabulary):
+    """Hyperparameters and vocabulary; see `make_gguf`."""
     writer.add_block_count(layers)
     writer.add_context_length(131072)
     writer.add_embedding_length(DIM)
@@ -140,14 +186,6 @@ def make_gguf(path, layers, vocabulary=None):
         copy_vocabulary(writer, vocabulary)
     else:
         writer.add_tokenizer_model("none")
-    for name, _, shape in tensors(layers):
-        writer.add_tensor_info(name, shape, np.float32 if len(shape) == 1 else np.float16, int(np.prod(shape)) * (4 if len(shape) == 1 else 2))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_ti_data_to_file()
-    for name, _, shape in tensors(layers):
-        writer.write_tensor_data(values(name, shape))
-    writer.close()
 
 
 def make_hugging_face(folder, layers):

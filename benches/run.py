@@ -10,7 +10,8 @@ runs both programs on each file, alternately.
         [--openvino PYTHON] [--vocabulary GGUF]
 
 Figures are medians over the runs of each program's own median or mean; ratios are gravure / peer. `share` is the part of
-the memory bandwidth, as `gravure bench` measures it, that decoding reaches.
+the memory bandwidth, as `gravure bench` measures it, that decoding reaches. Of types whose weights are points of lattices (iq1,
+iq2, iq3) the matrices are random bits, the embeddings in q5_k.
 
 The files have a tokenizer of 128,256 tokens, as the real model has: of random merges, or with `--vocabulary` that of another
 GGUF. `benches/load.py` times loading. `--openvino` (a Python with openvino-genai) runs
@@ -24,7 +25,7 @@ import subprocess
 from pathlib import Path
 
 from measure import output
-from quantize import quantized, running_model
+from quantize import quantized, random_blocks, running_model
 
 # Run by the Python of --openvino: a GGUF's prefill and decode as JSON.
 OPENVINO = """
@@ -56,6 +57,7 @@ def ours(arguments, model):
         "load": report["load_seconds"],
         "rss": report["peak_resident_bytes"],
         "weights": report["weight_bytes"],
+        "file": model.stat().st_size,
         "kernels": report["kernels"],
     }
 
@@ -94,10 +96,16 @@ def main():
     parser.add_argument("--vocabulary", type=Path)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    source = running_model(arguments.folder, arguments.layers, arguments.vocabulary)
+    lattices = [kind for kind in arguments.types.split(",") if kind.startswith(("iq1", "iq2", "iq3"))]
+    source = None
+    if len(lattices) < len(arguments.types.split(",")):
+        source = running_model(arguments.folder, arguments.layers, arguments.vocabulary)
     results = {}
     for kind in arguments.types.split(","):
-        model = quantized(arguments.gravure, source, arguments.folder, kind)
+        if kind in lattices:
+            model = random_blocks(arguments.folder, arguments.layers, kind)
+        else:
+            model = quantized(arguments.gravure, source, arguments.folder, kind)
         ours_runs, peer_runs = [], []
         for _ in range(arguments.runs):
             peer_runs.append(peer(arguments, model))
@@ -108,13 +116,13 @@ def main():
         }
         if arguments.openvino:
             results[kind]["openvino"] = openvino(arguments, model)
-    print("| type | prefill t/s: llama-bench | gravure | ratio | decode t/s: llama-bench | gravure | ratio | share of bandwidth | load s | peak MiB |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print("| type | prefill t/s: llama-bench | gravure | ratio | decode t/s: llama-bench | gravure | ratio | share of bandwidth | load s | peak MiB | beside the file MiB |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
     for kind, result in results.items():
         a, b = result["gravure"], result["llama-bench"]
         print(
             f"| {kind} | {b['prefill']:.1f} | {a['prefill']:.1f} | {a['prefill'] / b['prefill']:.2f} | {b['decode']:.2f} | {a['decode']:.2f} "
-            f"| {a['decode'] / b['decode']:.2f} | {100 * a['share']:.0f} % | {a['load']:.2f} | {a['rss'] / 2**20:.0f} |"
+            f"| {a['decode'] / b['decode']:.2f} | {100 * a['share']:.0f} % | {a['load']:.2f} | {a['rss'] / 2**20:.0f} | {(a['rss'] - a['file']) / 2**20:.0f} |"
         )
     if arguments.openvino:
         print("\n| type | OpenVINO GenAI: prefill t/s | decode t/s |\n|---|---|---|")

@@ -2,7 +2,6 @@
 
 use gravure_simd::Isa;
 
-use crate::lanes::Lanes;
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
@@ -10,6 +9,7 @@ use crate::lanes::avx512::Avx512;
 #[cfg(target_arch = "aarch64")]
 use crate::lanes::neon::Neon;
 use crate::lanes::portable::Portable;
+use crate::lanes::{Lanes, PointLanes};
 
 /// An instruction set for integer products that this processor has: only detection makes one.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +42,15 @@ pub(crate) trait Work {
     /// # Safety
     /// As for the functions of [`Lanes`]; what else must hold the work itself says.
     unsafe fn run<L: Lanes>(self);
+}
+
+/// Work that is written once over [`PointLanes`].
+pub(crate) trait PointWork {
+    /// Does it.
+    ///
+    /// # Safety
+    /// As for the functions of [`Lanes`]; what else must hold the work itself says.
+    unsafe fn run<L: PointLanes>(self);
 }
 
 /// Work that is written once over tiles.
@@ -78,6 +87,17 @@ impl Level {
     #[cfg(test)]
     pub(crate) fn software_tiles() -> Self {
         Self(Set::SoftwareTiles)
+    }
+
+    /// Whether its lanes look points of lattices up ([`Lanes::with_points`]).
+    pub(crate) fn looks_points_up(self) -> bool {
+        match self.0 {
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Set::Amx(_) => is_x86_feature_detected!("avx512vbmi"),
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 => is_x86_feature_detected!("avx512vbmi"),
+            _ => false,
+        }
     }
 
     /// Whether there are tiles.
@@ -157,6 +177,14 @@ impl Level {
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
 pub(crate) unsafe fn avx512<W: Work>(work: W) {
+    // SAFETY: the caller's promise.
+    unsafe { work.run::<Avx512>() }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx2,fma,f16c")]
+pub(crate) unsafe fn avx512_vbmi<W: PointWork>(work: W) {
     // SAFETY: the caller's promise.
     unsafe { work.run::<Avx512>() }
 }

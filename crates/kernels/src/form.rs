@@ -145,8 +145,9 @@ impl<F: Form> Shape<F> {
     /// Groups whose codes lie in the same pieces: a loop over so many, written out, has constant shifts. Two
     /// read memory faster than four or eight, whose planes are longer.
     pub(crate) const TOGETHER: usize = if Self::GROUPS == 1 { 1 } else { 2 };
-    const SHIFTS_AT: usize = Self::MINIMA_AT + Self::MINIMA;
-    const PLANES_AT: usize = Self::SHIFTS_AT + if F::SHIFTS { PIECE } else { 0 };
+    pub(crate) const SHIFTS_AT: usize = Self::MINIMA_AT + Self::MINIMA;
+    /// Bytes before codes.
+    pub(crate) const HEAD: usize = Self::SHIFTS_AT + if F::SHIFTS { PIECE } else { 0 };
     /// Steps of groups that lie together.
     const STEPS_TOGETHER: usize = Self::TOGETHER * Self::STEPS;
     const ONE: usize = if matches!(F::BITS, 1 | 3 | 5) { Self::STEPS_TOGETHER * PIECE / 8 } else { 0 };
@@ -162,7 +163,7 @@ impl<F: Form> Shape<F> {
     /// Bytes of the codes of groups that lie together.
     const CODES: usize = Self::WIDE_AT + Self::WIDE;
     /// Bytes of 16 rows of a block.
-    pub(crate) const BYTES: usize = Self::PLANES_AT + Self::GROUPS / Self::TOGETHER * Self::CODES;
+    pub(crate) const BYTES: usize = Self::HEAD + Self::GROUPS / Self::TOGETHER * Self::CODES;
 
     /// Whether all codes are below 128.
     const SMALL: bool = match F::TABLE {
@@ -213,34 +214,39 @@ impl<F: Form> Shape<F> {
         if run < Self::STEPS { field * run + piece } else { (piece / Self::STEPS * fields + field) * Self::STEPS + piece % Self::STEPS }
     }
 
+    /// Puts what one of 16 rows of a block has beside its codes in order. `out` is zeros.
+    pub(crate) fn pack_head(lane: usize, parts: &Parts, out: &mut [u8]) {
+        let each = Self::D / ROWS;
+        out[each * lane..each * (lane + 1)].copy_from_slice(&parts.d.to_le_bytes()[..each]);
+        if F::MINIMA {
+            let each = Self::M / ROWS;
+            out[Self::M_AT + each * lane..][..each].copy_from_slice(&parts.m.to_le_bytes()[..each]);
+        }
+        if Self::SCALES > 0 {
+            for group in 0..Self::GROUPS {
+                if matches!(F::SCALES, Scales::Odd | Scales::Halves) {
+                    out[Self::SCALES_AT + group / 2 * ROWS + lane] |= parts.scales[group] << (4 * (group % 2));
+                } else {
+                    out[Self::SCALES_AT + group * ROWS + lane] = parts.scales[group];
+                }
+                if Self::MINIMA > 0 {
+                    let (step, at) = (group / 4, 4 * lane + group % 4);
+                    let (piece, half) = if matches!(F::SCALES, Scales::Halves) { (step / 2, step % 2) } else { (step, 0) };
+                    out[Self::MINIMA_AT + piece * PIECE + at] |= parts.minima[group] << (4 * half);
+                }
+            }
+        }
+        if F::SHIFTS {
+            out[Self::SHIFTS_AT + 4 * lane..Self::SHIFTS_AT + 4 * lane + 4].copy_from_slice(&parts.shifts.to_le_bytes());
+        }
+    }
+
     /// Puts 16 rows of a block in order. `out` is [`Self::BYTES`] long, and zeros.
     pub(crate) fn pack(rows: &[Parts; ROWS], out: &mut [u8]) {
         for (lane, parts) in rows.iter().enumerate() {
-            let each = Self::D / ROWS;
-            out[each * lane..each * (lane + 1)].copy_from_slice(&parts.d.to_le_bytes()[..each]);
-            if F::MINIMA {
-                let each = Self::M / ROWS;
-                out[Self::M_AT + each * lane..][..each].copy_from_slice(&parts.m.to_le_bytes()[..each]);
-            }
-            if Self::SCALES > 0 {
-                for group in 0..Self::GROUPS {
-                    if matches!(F::SCALES, Scales::Odd | Scales::Halves) {
-                        out[Self::SCALES_AT + group / 2 * ROWS + lane] |= parts.scales[group] << (4 * (group % 2));
-                    } else {
-                        out[Self::SCALES_AT + group * ROWS + lane] = parts.scales[group];
-                    }
-                    if Self::MINIMA > 0 {
-                        let (step, at) = (group / 4, 4 * lane + group % 4);
-                        let (piece, half) = if matches!(F::SCALES, Scales::Halves) { (step / 2, step % 2) } else { (step, 0) };
-                        out[Self::MINIMA_AT + piece * PIECE + at] |= parts.minima[group] << (4 * half);
-                    }
-                }
-            }
-            if F::SHIFTS {
-                out[Self::SHIFTS_AT + 4 * lane..Self::SHIFTS_AT + 4 * lane + 4].copy_from_slice(&parts.shifts.to_le_bytes());
-            }
+            Self::pack_head(lane, parts, out);
         }
-        for (first, out) in out[Self::PLANES_AT..].chunks_exact_mut(Self::CODES).enumerate() {
+        for (first, out) in out[Self::HEAD..].chunks_exact_mut(Self::CODES).enumerate() {
             let at = first * Self::STEPS_TOGETHER;
             match F::BITS {
                 8 => Self::plane::<1>(rows, at, 0, &mut out[Self::WIDE_AT..]),
@@ -284,7 +290,7 @@ impl<F: Form> Shape<F> {
     pub(crate) unsafe fn codes<L: Lanes>(block: *const u8, first: usize, next: usize, step: usize) -> L::Int {
         // SAFETY: places are within their planes, which are within the block.
         unsafe {
-            let planes = block.add(Self::PLANES_AT + first / Self::TOGETHER * Self::CODES);
+            let planes = block.add(Self::HEAD + first / Self::TOGETHER * Self::CODES);
             let code = match F::BITS {
                 8 => L::load(planes.add(step * PIECE)),
                 4..=6 => Self::field::<L>(planes.add(Self::WIDE_AT), 2, next, step, F::LOWEST),

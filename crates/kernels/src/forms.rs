@@ -10,7 +10,7 @@ mod iq3_s;
 mod iq3_xxs;
 mod iq4_nl;
 mod iq4_xs;
-mod lattice;
+pub(crate) mod lattice;
 mod mxfp4;
 mod nvfp4;
 mod q1_0;
@@ -28,6 +28,7 @@ mod q8_0;
 mod tq1_0;
 mod tq2_0;
 
+use self::lattice::Lattice;
 use crate::form::Form;
 
 /// Who is shown the form of an encoding.
@@ -76,6 +77,27 @@ forms!(
     q1_0::Q1_0,
     q2_0::Q2_0,
 );
+
+/// Who is shown the lattice of an encoding.
+pub(crate) trait LatticeVisitor {
+    /// What it makes of it.
+    type Output;
+    /// Sees it.
+    fn visit<F: Lattice>(self) -> Self::Output;
+}
+
+macro_rules! lattices {
+    ($($form:ty),* $(,)?) => {
+        /// Shows `visitor` the lattice of the encoding `id`, where its weights are points of one.
+        pub(crate) fn visit_lattice<V: LatticeVisitor>(id: &str, visitor: V) -> Option<V::Output> {
+            $(if id == <$form>::ID { return Some(visitor.visit::<$form>()); })*
+            let _ = visitor;
+            None
+        }
+    };
+}
+
+lattices!(iq3_s::Iq3S, iq3_xxs::Iq3Xxs, iq2_s::Iq2S, iq2_xs::Iq2Xs, iq2_xxs::Iq2Xxs, iq1_m::Iq1M, iq1_s::Iq1S);
 
 #[allow(clippy::needless_range_loop, reason = "see below")]
 /// Codes of four bits: `i` in the low half of byte `i`, `i + bytes.len()` in the high half.

@@ -25,6 +25,11 @@ macro_rules! written_out {
 }
 
 mod by_tiles;
+mod codes;
+mod layout;
+mod multiply;
+mod panel;
+mod points;
 mod tile;
 
 use std::cell::RefCell;
@@ -33,10 +38,15 @@ use std::marker::PhantomData;
 use gravure_base::{Error, Result};
 
 use self::by_tiles::ByTiles;
+pub(crate) use self::codes::Codes;
+pub(crate) use self::layout::Layout;
+use self::multiply::Multiply;
+use self::panel::Panel;
+pub(crate) use self::points::Points;
 use self::tile::{Line, Tile};
 use crate::arena::Block;
 use crate::dispatch::{Level, Work};
-use crate::form::{Form, PIECE, Parts, Shape, by_minima};
+use crate::form::{Form, MOST_COLUMNS, Shape};
 use crate::lanes::portable::Portable;
 use crate::lanes::{Lanes, ROWS};
 use crate::matrix::Room;
@@ -47,140 +57,14 @@ use crate::{Pool, SharedRows};
 const TILE_COLUMNS: usize = 512;
 /// Groups of rows in a tile.
 const TILE_GROUPS: usize = 2;
-/// A matrix in a form.
+/// A matrix of a form, laid out.
 #[derive(Debug)]
-pub(crate) struct Packed<F: Form> {
+pub(crate) struct Packed<F: Form, Y: Layout<F>> {
     rows: usize,
     columns: usize,
     /// Blocks of 16 rows, by groups of rows, then by columns.
     data: Block,
-    form: PhantomData<F>,
-}
-
-/// Where a panel of `T` rows of activations lies.
-#[derive(Debug, Clone, Copy)]
-struct Panel<const T: usize> {
-    codes: *const i32,
-    scales: *const f32,
-    starts: *const i32,
-    negated: *const f32,
-    words: *const i32,
-}
-
-impl<const T: usize> Panel<T> {
-    /// The same from `columns` on, which is a multiple of the block and of the group.
-    #[inline(always)]
-    fn from<F: Form>(self, columns: usize) -> Self {
-        let block = if Shape::<F>::GROUPS == 1 { F::GROUP } else { F::COLUMNS };
-        // Lists that are empty are not read.
-        Self {
-            codes: self.codes.wrapping_add(columns / 4 * T),
-            scales: self.scales.wrapping_add(columns / block * T),
-            starts: self.starts.wrapping_add(columns / F::GROUP * T),
-            negated: self.negated.wrapping_add(columns / F::GROUP * T),
-            words: self.words.wrapping_add(columns / F::GROUP / 2 * T),
-        }
-    }
-
-    /// The upper or lower bytes of the sums of four groups of row `t`.
-    #[inline(always)]
-    fn sums<F: Form>(self, block: usize, step: usize, part: usize, t: usize) -> *const i32 {
-        self.words.wrapping_add(((block * Shape::<F>::LEAST + step) * 2 + part) * T + t)
-    }
-
-    /// Four codes of row `t`.
-    #[inline(always)]
-    fn step(self, step: usize, t: usize) -> *const i32 {
-        self.codes.wrapping_add(step * T + t)
-    }
-}
-
-/// Where sums of codes begin.
-#[inline(always)]
-unsafe fn start<L: Lanes, F: Form, const T: usize>(panel: Panel<T>, group: usize, t: usize) -> L::Int {
-    // SAFETY: the list has an entry for every group where there is an offset.
-    unsafe { if F::OFFSET == 0 { L::zero() } else { L::every(panel.starts.add(group * T + t)) } }
-}
-
-/// 16 rows by `T` rows of activations, codes read as they are needed.
-struct Direct<F: Form, const T: usize> {
-    block: *const u8,
-    blocks: usize,
-    panel: Panel<T>,
-    /// 16 results of each row of activations.
-    out: *mut f32,
-    form: PhantomData<F>,
-}
-
-impl<F: Form, const T: usize> Work for Direct<F, T> {
-    #[inline(always)]
-    unsafe fn run<L: Lanes>(self) {
-        let Self { mut block, blocks, panel, out: results, .. } = self;
-        // SAFETY: the group of rows has so many blocks and each row of activations as many columns.
-        unsafe {
-            let mut out = [L::float_zero(); T];
-            for index in 0..blocks {
-                let d = Shape::<F>::d::<L>(block);
-                if Shape::<F>::GROUPS == 1 {
-                    let mut sums = [L::zero(); T];
-                    for t in 0..T {
-                        sums[t] = start::<L, F, T>(panel, index, t);
-                    }
-                    for step in 0..Shape::<F>::STEPS {
-                        let codes = Shape::<F>::codes::<L>(block, 0, 0, step);
-                        for t in 0..T {
-                            sums[t] = Shape::<F>::dot::<L>(sums[t], codes, L::every(panel.step(index * Shape::<F>::STEPS + step, t)));
-                        }
-                    }
-                    for t in 0..T {
-                        let scale = L::mul(d, L::float_every(panel.scales.add(index * T + t)));
-                        out[t] = L::fma(L::float(sums[t]), scale, out[t]);
-                        if F::MINIMA {
-                            out[t] = L::fma(Shape::<F>::m::<L>(block), L::float_every(panel.negated.add(index * T + t)), out[t]);
-                        }
-                    }
-                } else {
-                    let mut inner = [L::float_zero(); T];
-                    if F::MINIMA {
-                        let least = |step| Shape::<F>::least::<L>(block, step);
-                        for t in 0..T {
-                            let sum = by_minima::<L>(Shape::<F>::LEAST, least, |step, part| panel.sums::<F>(index, step, part, t));
-                            inner[t] = L::mul(sum, Shape::<F>::m::<L>(block));
-                        }
-                    }
-                    let mut first = 0;
-                    while first < Shape::<F>::GROUPS {
-                        written_out!(Shape::<F>::TOGETHER, next, {
-                            let place = index * Shape::<F>::GROUPS + first + next;
-                            let mut sums = [L::zero(); T];
-                            for t in 0..T {
-                                sums[t] = start::<L, F, T>(panel, place, t);
-                            }
-                            for step in 0..Shape::<F>::STEPS {
-                                let codes = Shape::<F>::codes::<L>(block, first, next, step);
-                                for t in 0..T {
-                                    sums[t] =
-                                        Shape::<F>::dot::<L>(sums[t], codes, L::every(panel.step(place * Shape::<F>::STEPS + step, t)));
-                                }
-                            }
-                            let scale = Shape::<F>::scales::<L>(block, d, first + next);
-                            for t in 0..T {
-                                inner[t] = L::fma(L::float(sums[t]), scale, inner[t]);
-                            }
-                        });
-                        first += Shape::<F>::TOGETHER;
-                    }
-                    for t in 0..T {
-                        out[t] = L::fma(inner[t], L::float_every(panel.scales.add(index * T + t)), out[t]);
-                    }
-                }
-                block = block.add(Shape::<F>::BYTES);
-            }
-            for t in 0..T {
-                L::float_store(out[t], results.add(t * ROWS));
-            }
-        }
-    }
+    layout: PhantomData<(F, Y)>,
 }
 
 thread_local! {
@@ -188,100 +72,9 @@ thread_local! {
     static ROOM: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
 }
 
-/// `R` groups of rows, laid out, by `T` rows of activations.
-struct Multiply<F: Form, const R: usize, const T: usize> {
-    tile: Tile,
-    blocks: usize,
-    panel: Panel<T>,
-    /// `R * 16` results of each row of activations so far.
-    sums: *mut f32,
-    form: PhantomData<F>,
-}
-
-impl<F: Form, const R: usize, const T: usize> Work for Multiply<F, R, T> {
-    #[inline(always)]
-    unsafe fn run<L: Lanes>(self) {
-        let Self { tile, blocks, panel, sums, .. } = self;
-        // SAFETY: the tile holds so many blocks, each row of activations as many columns, `sums` `T` rows.
-        unsafe {
-            let mut out = [[L::float_zero(); R]; T];
-            for t in 0..T {
-                for r in 0..R {
-                    out[t][r] = L::float_load(sums.add((t * R + r) * ROWS));
-                }
-            }
-            let single = Shape::<F>::GROUPS == 1;
-            for index in 0..blocks {
-                let mut inner = [[L::float_zero(); R]; T];
-                if F::MINIMA && !single {
-                    for r in 0..R {
-                        let m = L::float_load(tile.minima.cast_const().add((index * R + r) * ROWS));
-                        let steps = Shape::<F>::LEAST;
-                        let least = |step| L::load(tile.least.cast_const().add(((index * steps + step) * R + r) * PIECE));
-                        for t in 0..T {
-                            let sum = by_minima::<L>(steps, least, |step, part| panel.sums::<F>(index, step, part, t));
-                            inner[t][r] = L::mul(sum, m);
-                        }
-                    }
-                }
-                for group in 0..Shape::<F>::GROUPS {
-                    let place = index * Shape::<F>::GROUPS + group;
-                    let mut dots = [[L::zero(); R]; T];
-                    for t in 0..T {
-                        dots[t] = [start::<L, F, T>(panel, place, t); R];
-                    }
-                    let codes = tile.codes.cast_const().add(place * Shape::<F>::STEPS * R * PIECE);
-                    for step in 0..Shape::<F>::STEPS {
-                        let mut weights = [L::zero(); R];
-                        for r in 0..R {
-                            weights[r] = L::load(codes.add((step * R + r) * PIECE));
-                        }
-                        for t in 0..T {
-                            let four = L::every(panel.step(place * Shape::<F>::STEPS + step, t));
-                            for r in 0..R {
-                                dots[t][r] = Shape::<F>::dot::<L>(dots[t][r], weights[r], four);
-                            }
-                        }
-                    }
-                    for r in 0..R {
-                        let scale = L::float_load(tile.scales.cast_const().add((place * R + r) * ROWS));
-                        for t in 0..T {
-                            if single {
-                                let scale = L::mul(scale, L::float_every(panel.scales.add(place * T + t)));
-                                out[t][r] = L::fma(L::float(dots[t][r]), scale, out[t][r]);
-                            } else {
-                                inner[t][r] = L::fma(L::float(dots[t][r]), scale, inner[t][r]);
-                            }
-                        }
-                        if F::MINIMA && single {
-                            let m = L::float_load(tile.minima.cast_const().add((place * R + r) * ROWS));
-                            for t in 0..T {
-                                out[t][r] = L::fma(m, L::float_every(panel.negated.add(place * T + t)), out[t][r]);
-                            }
-                        }
-                    }
-                }
-                if !single {
-                    for t in 0..T {
-                        let scale = L::float_every(panel.scales.add(index * T + t));
-                        for r in 0..R {
-                            out[t][r] = L::fma(inner[t][r], scale, out[t][r]);
-                        }
-                    }
-                }
-            }
-            for t in 0..T {
-                for r in 0..R {
-                    L::float_store(out[t][r], sums.add((t * R + r) * ROWS));
-                }
-            }
-        }
-    }
-}
-
 /// The results of some groups of rows for all rows of activations.
-struct Product<'a, F: Form> {
-    packed: &'a Packed<F>,
+struct Product<'a, F: Form, Y: Layout<F>> {
+    packed: &'a Packed<F, Y>,
     rounded: &'a Rounded,
     groups: &'a Groups,
     /// Groups of 16 rows.
@@ -292,7 +85,7 @@ struct Product<'a, F: Form> {
     room: &'a mut Vec<Line>,
 }
 
-impl<F: Form> Product<'_, F> {
+impl<F: Form, Y: Layout<F>> Product<'_, F, Y> {
     /// The panel that begins at row `first`.
     fn panel<const T: usize>(&self, first: usize) -> Panel<T> {
         let (columns, groups) = (self.packed.columns, self.packed.columns / F::GROUP);
@@ -337,7 +130,7 @@ impl<F: Form> Product<'_, F> {
         unsafe {
             let mut out = [[0.0; ROWS]; T];
             let (block, panel) = (self.packed.block(group), self.panel(first));
-            L::apart(Direct::<F, T> { block, blocks, panel, out: out.as_mut_ptr().cast(), form: PhantomData });
+            Y::direct::<L, T>(block, blocks, panel, out.as_mut_ptr().cast());
             for t in 0..T {
                 self.put::<L>(group, first + t, L::float_load(out[t].as_ptr()));
             }
@@ -355,11 +148,11 @@ impl<F: Form> Product<'_, F> {
             let blocks = wide / F::COLUMNS;
             let mut block = [self.packed.block(group); R];
             for r in 0..R {
-                block[r] = self.packed.block(group + r).wrapping_add(at / F::COLUMNS * Shape::<F>::BYTES);
+                block[r] = self.packed.block(group + r).wrapping_add(at / F::COLUMNS * Y::BYTES);
             }
             // SAFETY: the tile has room for its columns; rows and results are there.
             unsafe {
-                tile.fill::<L, F, R>(block, blocks);
+                Y::fill::<L, R>(tile, block, blocks);
                 let mut first = 0;
                 while first < count {
                     let sums = tile.sums.add(first * R * ROWS);
@@ -395,7 +188,7 @@ impl<F: Form> Product<'_, F> {
     }
 }
 
-impl<F: Form> Work for Product<'_, F> {
+impl<F: Form, Y: Layout<F>> Work for Product<'_, F, Y> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
         let count = self.out.rows();
@@ -419,7 +212,7 @@ impl<F: Form> Work for Product<'_, F> {
             }
             let tile = Tile::new::<F>(self.room, count);
             if L::TILES && self.rounded.order == Order::Rows {
-                self.level.with_tiles(ByTiles::<L, F> { product: &self, tile, lanes: PhantomData });
+                self.level.with_tiles(ByTiles::<L, F, Y> { product: &self, tile, lanes: PhantomData });
                 return;
             }
             let mut group = self.range.start;
@@ -438,6 +231,8 @@ impl<F: Form> Work for Product<'_, F> {
 
 /// A matrix that can be multiplied with, whatever its form.
 pub(crate) trait Integer: Send + Sync + std::fmt::Debug {
+    /// What it is called, for people.
+    fn name(&self) -> &'static str;
     /// Where its rows go.
     fn room(&mut self) -> Room<'_>;
     /// Bytes in memory.
@@ -452,41 +247,45 @@ pub(crate) trait Integer: Send + Sync + std::fmt::Debug {
     fn decode_row(&self, row: usize, out: &mut [f32]);
 }
 
-impl<F: Form> Packed<F> {
+impl<F: Form, Y: Layout<F>> Packed<F, Y> {
     /// An empty matrix with room for all rows, or `None` where its rows are no whole blocks.
     pub(crate) fn new(rows: usize, columns: usize) -> Option<Result<Self>> {
         // Blocks of 32 are always read together with whole tiles' ends: any multiple will do.
         if !columns.is_multiple_of(F::COLUMNS) || rows == 0 || columns == 0 {
             return None;
         }
-        let total = rows.div_ceil(ROWS).checked_mul(columns / F::COLUMNS).and_then(|n| n.checked_mul(Shape::<F>::BYTES));
+        let total = rows.div_ceil(ROWS).checked_mul(columns / F::COLUMNS).and_then(|n| n.checked_mul(Y::BYTES));
         let data = total.ok_or_else(|| Error::limit("the matrix does not fit in memory")).and_then(Block::zeroed);
-        Some(data.map(|data| Self { rows, columns, data, form: PhantomData }))
+        Some(data.map(|data| Self { rows, columns, data, layout: PhantomData }))
     }
 
     /// The first block of a group of rows.
     #[inline(always)]
     fn block(&self, group: usize) -> *const u8 {
-        self.data.as_ptr().wrapping_add(group * (self.columns / F::COLUMNS) * Shape::<F>::BYTES)
+        self.data.as_ptr().wrapping_add(group * (self.columns / F::COLUMNS) * Y::BYTES)
     }
 }
 
-impl<F: Form> Integer for Packed<F> {
+impl<F: Form, Y: Layout<F>> Integer for Packed<F, Y> {
+    fn name(&self) -> &'static str {
+        Y::NAME
+    }
+
     fn room(&mut self) -> Room<'_> {
         let blocks = self.columns / F::COLUMNS;
-        let (row_bytes, stride) = (blocks * F::ENCODED, blocks * Shape::<F>::BYTES);
+        let (row_bytes, stride) = (blocks * F::ENCODED, blocks * Y::BYTES);
         let pack = move |encoded: &[u8], out: &mut [u8]| {
-            let mut parts: [Parts; ROWS] = std::array::from_fn(|_| Parts::default());
+            let mut parts: [Y::Parts; ROWS] = std::array::from_fn(|_| Y::Parts::default());
             for (rows, out) in encoded.chunks(ROWS * row_bytes).zip(out.chunks_exact_mut(stride)) {
                 // Rows that are not there are zeros.
                 if rows.len() < ROWS * row_bytes {
-                    parts = std::array::from_fn(|_| Parts::default());
+                    parts = std::array::from_fn(|_| Y::Parts::default());
                 }
-                for (index, out) in out.chunks_exact_mut(Shape::<F>::BYTES).enumerate() {
+                for (index, out) in out.chunks_exact_mut(Y::BYTES).enumerate() {
                     for (row, parts) in rows.chunks_exact(row_bytes).zip(&mut parts) {
-                        F::split(&row[index * F::ENCODED..][..F::ENCODED], parts);
+                        Y::split(&row[index * F::ENCODED..][..F::ENCODED], parts);
                     }
-                    Shape::<F>::pack(&parts, out);
+                    Y::pack(&parts, out);
                 }
             }
         };
@@ -521,8 +320,9 @@ impl<F: Form> Integer for Packed<F> {
 
     fn decode_row(&self, row: usize, out: &mut [f32]) {
         let lane = row % ROWS;
+        let mut codes = [0; MOST_COLUMNS];
         for (index, out) in out.chunks_exact_mut(F::COLUMNS).enumerate() {
-            let block = self.block(row / ROWS).wrapping_add(index * Shape::<F>::BYTES);
+            let block = self.block(row / ROWS).wrapping_add(index * Y::BYTES);
             // SAFETY: the block is within the matrix; arrays need no instruction set.
             unsafe {
                 let d = Shape::<F>::d::<Portable>(block);
@@ -534,12 +334,10 @@ impl<F: Form> Integer for Packed<F> {
                         (true, 0) => m[lane],
                         (true, _) => m[lane] * f32::from(Shape::<F>::least::<Portable>(block, group / 4)[4 * lane + group % 4]),
                     };
-                    for (step, out) in out.chunks_exact_mut(4).enumerate() {
-                        let together = Shape::<F>::TOGETHER;
-                        let codes = Shape::<F>::codes::<Portable>(block, group / together * together, group % together, step);
-                        for (out, code) in out.iter_mut().zip(&codes[4 * lane..]) {
-                            *out = scale * (i32::from(*code) - F::OFFSET) as f32 - minimum;
-                        }
+                    let codes = &mut codes[..F::GROUP];
+                    Y::row(block, lane, group, codes);
+                    for (out, code) in out.iter_mut().zip(codes) {
+                        *out = scale * (i32::from(*code) - F::OFFSET) as f32 - minimum;
                     }
                 }
             }

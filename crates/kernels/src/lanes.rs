@@ -7,7 +7,7 @@
 //! Every function is `#[inline(always)]`: on the way from a function that is compiled for an instruction
 //! set to its instructions nothing may stand that is not.
 
-use crate::dispatch::Work;
+use crate::dispatch::{PointWork, Work};
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
@@ -39,6 +39,14 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     /// Does work in a function of its own. A long function around a short loop leaves it too few registers:
     /// products of many rows are a quarter faster apart.
     unsafe fn apart<W: Work>(work: W);
+
+    /// Does work that looks points up, in a function of its own. Only where [`Level::looks_points_up`] says so:
+    /// no other lanes are given any.
+    ///
+    /// [`Level::looks_points_up`]: crate::dispatch::Level::looks_points_up
+    unsafe fn with_points<W: PointWork>(_work: W) {
+        unreachable!("points for lanes that do not look them up");
+    }
 
     /// Reads 64 bytes.
     unsafe fn load(from: *const u8) -> Self::Int;
@@ -102,4 +110,22 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     unsafe fn mul(a: Self::Float, b: Self::Float) -> Self::Float;
     /// `a * b + c`, rounded once where the instruction set can.
     unsafe fn fma(a: Self::Float, b: Self::Float, c: Self::Float) -> Self::Float;
+}
+
+/// Lanes that look points of lattices up; see [`crate::integer::Points`].
+///
+/// # Safety
+/// As for [`Lanes`].
+pub(crate) trait PointLanes: Lanes {
+    /// The words of 64 numbers below 256, or, with a ninth bit in `bits`, below 512. `table` has the lower bytes of all, then
+    /// the upper ones. Of each 16 numbers the first 8 are in the first value, the last in the second.
+    unsafe fn words(table: *const u8, numbers: *const u8, bits: Option<*const u8>) -> [Self::Int; 2];
+    /// Words as above, of 64 numbers below 256 and as many below 32, whose words are added: the latter are in the lower or upper halves
+    /// of 64 bytes, their fifth bits in `bits`. `table` has the lower bytes of the former, the upper ones, and the upper
+    /// ones of the latter, twice, whose lower ones are zeros.
+    unsafe fn trits(table: *const u8, numbers: *const u8, halves: *const u8, half: usize, bits: *const u8) -> [Self::Int; 2];
+    /// For each byte the 6 bits from the bit that `fields` names on, of the same 8 bytes of `words`, looked up in a table of 64.
+    unsafe fn fields(words: Self::Int, fields: *const u8, table: *const u8) -> Self::Int;
+    /// `twice - value` in bytes whose bit of 64 is set.
+    unsafe fn mirrored(value: Self::Int, bits: *const u8, twice: u8) -> Self::Int;
 }

@@ -12,8 +12,9 @@ use gravure_simd::Isa;
 use crate::dispatch::Level;
 use crate::floats::{Floats, Kept};
 use crate::form::Form;
-use crate::forms::{self, Visitor, grouped};
-use crate::integer::{Integer, Packed};
+use crate::forms::lattice::Lattice;
+use crate::forms::{self, LatticeVisitor, Visitor, grouped};
+use crate::integer::{Codes, Integer, Layout, Packed, Points};
 use crate::lanes::ROWS;
 use crate::{Pool, SharedRows};
 
@@ -124,6 +125,7 @@ impl Room<'_> {
 }
 
 /// Makes an empty matrix of a form.
+#[derive(Clone, Copy)]
 struct Empty {
     rows: usize,
     columns: usize,
@@ -133,7 +135,21 @@ impl Visitor for Empty {
     type Output = Option<Result<Box<dyn Integer>>>;
 
     fn visit<F: Form>(self) -> Self::Output {
-        Packed::<F>::new(self.rows, self.columns).map(|packed| packed.map(|p| Box::new(p) as Box<dyn Integer>))
+        self.laid_out::<F, Codes>()
+    }
+}
+
+impl LatticeVisitor for Empty {
+    type Output = Option<Result<Box<dyn Integer>>>;
+
+    fn visit<F: Lattice>(self) -> Self::Output {
+        self.laid_out::<F, Points>()
+    }
+}
+
+impl Empty {
+    fn laid_out<F: Form, Y: Layout<F>>(self) -> Option<Result<Box<dyn Integer>>> {
+        Packed::<F, Y>::new(self.rows, self.columns).map(|packed| packed.map(|p| Box::new(p) as Box<dyn Integer>))
     }
 }
 
@@ -185,9 +201,14 @@ impl Matrix {
     /// Those of the source; `Unsupported` where rows are no whole blocks; `Input` for weights that
     /// are no numbers, with the range of rows; `Limit` where memory does not suffice.
     pub fn load(pool: &Pool, source: MatrixSource<'_>, isa: Isa, activations: Activations) -> Result<Self> {
+        let level = Level::of(isa);
+        Self::laid_out(pool, source, level, level.looks_points_up(), activations)
+    }
+
+    /// As [`Matrix::load`]; `points`: whether points of lattices stay what they are.
+    pub(crate) fn laid_out(pool: &Pool, source: MatrixSource<'_>, level: Level, points: bool, activations: Activations) -> Result<Self> {
         let MatrixSource { name, encoding, rows, columns, rows_at_once, read, grouped } = source;
         let row_bytes = usize::try_from(encoding.row_bytes(columns as u64)?).map_err(|_| Error::limit("a row does not fit in memory"))?;
-        let level = Level::of(isa);
         if let Some(GroupedSource { grouping, order, read }) = grouped.filter(|_| activations == Activations::Fast)
             && order.is_none_or(|order| order.len() == columns && order.iter().all(|column| (*column as usize) < columns))
             && let Some(block) = grouped::block(grouping, columns)
@@ -214,7 +235,11 @@ impl Matrix {
             });
         }
         let form = match activations {
-            Activations::Fast => forms::visit(encoding.id(), Empty { rows, columns }).flatten().transpose()?,
+            Activations::Fast => {
+                let empty = Empty { rows, columns };
+                let points = if points { forms::visit_lattice(encoding.id(), empty) } else { None };
+                points.or_else(|| forms::visit(encoding.id(), empty)).flatten().transpose()?
+            }
             Activations::F32 => None,
         };
         let mut weights = match form {
@@ -281,7 +306,7 @@ impl Matrix {
     /// Name of the kernel that multiplies it, for people: how activations meet it, and the instruction set.
     pub fn kernel(&self) -> String {
         let how = match &self.weights {
-            Weights::Integer(_) => "int8",
+            Weights::Integer(integer) => integer.name(),
             Weights::Floats(floats) if floats.kept() == Kept::Encoded => "decoded",
             Weights::Floats(_) => "float",
         };

@@ -4,12 +4,14 @@
 use gravure_encodings::parts::IQ1_POINTS;
 
 use super::iq3_s::Iq3S;
-use super::lattice::{put, spread};
+use super::lattice::{self, Lattice, Numbers, TRITS, spread, values};
 use super::short;
 use crate::form::{Form, Parts, Scales};
 
 /// Levels of the points.
 pub(super) static POINTS: [u64; 2048] = spread::<2048, 8>(&IQ1_POINTS);
+/// Codes of levels.
+pub(super) static EIGHTHS: [u8; 64] = values(&[0, 8, 16, 24]);
 
 /// See the module's page.
 #[derive(Debug, Clone, Copy)]
@@ -30,13 +32,32 @@ impl Form for Iq1S {
 
     #[inline(always)]
     fn split(row: &[u8], parts: &mut Parts) {
+        lattice::split::<Self>(row, parts);
+    }
+}
+
+impl Lattice for Iq1S {
+    const WEIGHTS: usize = 8;
+    const TRITS: bool = true;
+    const POINTS: &'static [u64] = &POINTS;
+    const PLANES: &'static [u8] = TRITS.bytes();
+    const VALUES: &'static [u8; 64] = &EIGHTHS;
+    const SIGNS: bool = false;
+
+    #[inline(always)]
+    fn numbers(row: &[u8], parts: &mut Parts, numbers: &mut Numbers) {
         parts.d = short(row, 0).into();
         parts.shifts = 0;
         for v in 0..32 {
             let word = short(row, 34 + 2 * (v / 4));
             parts.scales[v / 4] = (word >> 12 & 7) as u8;
             parts.shifts |= u32::from(word >> 15 ^ 1) << v;
-            put(&mut parts.codes, v, POINTS[usize::from(row[2 + v]) | usize::from(word >> (3 * (v % 4)) & 7) << 8]);
+            numbers.points[v] = u16::from(row[2 + v]) | (word >> (3 * (v % 4)) & 7) << 8;
         }
+    }
+
+    #[inline(always)]
+    fn codes(levels: u64, _turned: u64) -> u64 {
+        levels
     }
 }

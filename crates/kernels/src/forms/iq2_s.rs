@@ -3,7 +3,7 @@
 
 use gravure_encodings::parts::IQ2_S_POINTS;
 
-use super::lattice::{LARGEST_OF_THREE, THREE_LEVELS, halves, ones, put, spread};
+use super::lattice::{self, LARGEST_OF_THREE, Lattice, Numbers, THREE_LEVELS, THREE_VALUES, TRITS, halves, spread};
 use super::q6_k::Q6K;
 use super::short;
 use crate::form::{Form, Parts, Scales};
@@ -29,11 +29,30 @@ impl Form for Iq2S {
 
     #[inline(always)]
     fn split(row: &[u8], parts: &mut Parts) {
+        lattice::split::<Self>(row, parts);
+    }
+}
+
+impl Lattice for Iq2S {
+    const WEIGHTS: usize = 8;
+    const TRITS: bool = true;
+    const POINTS: &'static [u64] = &POINTS;
+    const PLANES: &'static [u8] = TRITS.bytes();
+    const VALUES: &'static [u8; 64] = &THREE_VALUES;
+    const SIGNS: bool = true;
+
+    #[inline(always)]
+    fn numbers(row: &[u8], parts: &mut Parts, numbers: &mut Numbers) {
         parts.d = short(row, 0).into();
         halves(&row[74..82], &mut parts.scales);
         for v in 0..32 {
-            let point = usize::from(row[2 + v]) | usize::from(row[66 + v / 4] >> (2 * (v % 4)) & 3) << 8;
-            put(&mut parts.codes, v, POINTS[point] | ones(row[34 + v]) << 2);
+            numbers.points[v] = u16::from(row[2 + v]) | u16::from(row[66 + v / 4] >> (2 * (v % 4)) & 3) << 8;
         }
+        numbers.signs.copy_from_slice(&row[34..66]);
+    }
+
+    #[inline(always)]
+    fn codes(levels: u64, turned: u64) -> u64 {
+        levels | turned << 2
     }
 }

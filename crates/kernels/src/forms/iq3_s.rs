@@ -3,12 +3,16 @@
 
 use gravure_encodings::parts::IQ3_S_POINTS;
 
-use super::lattice::{halves, ones, put, spread};
+use super::lattice::{self, Lattice, Numbers, Planes, halves, spread, values};
 use super::short;
 use crate::form::{Form, Parts, Scales};
 
 /// Levels of the points.
 static POINTS: [u64; 512] = spread::<512, 4>(&IQ3_S_POINTS);
+/// The points as they are looked up.
+static PLANES: Planes<512> = Planes::new(&IQ3_S_POINTS);
+/// Codes of levels, with their offset.
+static LEVELS: [u8; 64] = values(&[16, 18, 20, 22, 24, 26, 28, 30]);
 
 /// See the module's page.
 #[derive(Debug, Clone, Copy)]
@@ -27,13 +31,30 @@ impl Form for Iq3S {
 
     #[inline(always)]
     fn split(row: &[u8], parts: &mut Parts) {
+        lattice::split::<Self>(row, parts);
+    }
+}
+
+impl Lattice for Iq3S {
+    const WEIGHTS: usize = 4;
+    const POINTS: &'static [u64] = &POINTS;
+    const PLANES: &'static [u8] = PLANES.bytes();
+    const VALUES: &'static [u8; 64] = &LEVELS;
+    const SIGNS: bool = true;
+
+    #[inline(always)]
+    fn numbers(row: &[u8], parts: &mut Parts, numbers: &mut Numbers) {
         parts.d = short(row, 0).into();
         halves(&row[106..110], &mut parts.scales);
-        for v in 0..32 {
-            let point = |i: usize| POINTS[usize::from(row[2 + i]) | usize::from(row[66 + i / 8] >> (i % 8) & 1) << 8];
-            let levels = point(2 * v) | point(2 * v + 1) << 32;
-            // 2 * level + 1 is twice the code, less 15: codes from 8 up, or from 7 down.
-            put(&mut parts.codes, v, (levels | 0x0808_0808_0808_0808) ^ (ones(row[74 + v]) * 15));
+        for (i, point) in numbers.points.iter_mut().enumerate() {
+            *point = u16::from(row[2 + i]) | u16::from(row[66 + i / 8] >> (i % 8) & 1) << 8;
         }
+        numbers.signs.copy_from_slice(&row[74..106]);
+    }
+
+    #[inline(always)]
+    fn codes(levels: u64, turned: u64) -> u64 {
+        // 2 * level + 1 is twice the code, less 15: codes from 8 up, or from 7 down.
+        (levels | 0x0808_0808_0808_0808) ^ (turned * 15)
     }
 }

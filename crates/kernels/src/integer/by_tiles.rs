@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use gravure_simd::arch::Tiles;
 
-use super::{Product, TILE_COLUMNS, TILE_GROUPS, Tile};
+use super::{Layout, Product, TILE_COLUMNS, TILE_GROUPS, Tile};
 use crate::dispatch::TileWork;
 use crate::form::{Form, Shape};
 use crate::lanes::{Lanes, ROWS};
@@ -13,13 +13,13 @@ use crate::tiles::{self, Geometry, Operands};
 
 /// The results of a product by tiles.
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "no other processor has tiles"))]
-pub(super) struct ByTiles<'a, L, F: Form> {
-    pub(super) product: &'a Product<'a, F>,
+pub(super) struct ByTiles<'a, L, F: Form, Y: Layout<F>> {
+    pub(super) product: &'a Product<'a, F, Y>,
     pub(super) tile: Tile,
     pub(super) lanes: PhantomData<L>,
 }
 
-impl<L: Lanes, F: Form> TileWork for ByTiles<'_, L, F> {
+impl<L: Lanes, F: Form, Y: Layout<F>> TileWork for ByTiles<'_, L, F, Y> {
     #[inline(always)]
     fn run<X: Tiles>(self, tiles: &mut X) {
         let (p, tile) = (self.product, self.tile);
@@ -40,14 +40,14 @@ impl<L: Lanes, F: Form> TileWork for ByTiles<'_, L, F> {
             let mut at = 0;
             while at < columns {
                 let blocks = TILE_COLUMNS.min(columns - at) / F::COLUMNS;
-                let block = |r: usize| p.packed.block(group + r).wrapping_add(at / F::COLUMNS * Shape::<F>::BYTES);
+                let block = |r: usize| p.packed.block(group + r).wrapping_add(at / F::COLUMNS * Y::BYTES);
                 // SAFETY: the promise of whoever made the product; the tile has room for its columns; tiles are
                 // configured for the rows of each panel, and no other value works on them.
                 unsafe {
                     if wide == TILE_GROUPS {
-                        tile.fill::<L, F, TILE_GROUPS>([block(0), block(1)], blocks);
+                        Y::fill::<L, TILE_GROUPS>(tile, [block(0), block(1)], blocks);
                     } else {
-                        tile.fill::<L, F, 1>([block(0)], blocks);
+                        Y::fill::<L, 1>(tile, [block(0)], blocks);
                     }
                     let mut first = 0;
                     while first < count {

@@ -2,7 +2,7 @@
 
 use super::{TILE_COLUMNS, TILE_GROUPS};
 use crate::form::{Form, PIECE, Shape};
-use crate::lanes::{Lanes, ROWS};
+use crate::lanes::ROWS;
 
 /// What vectors are stored to: lines of the cache, so that none lies in two.
 #[derive(Debug, Clone, Copy)]
@@ -12,7 +12,7 @@ pub(super) struct Line(#[allow(dead_code, reason = "read through pointers")] [u8
 /// Codes, scales and minima of [`TILE_COLUMNS`] columns of some groups of rows, laid out for many rows of
 /// activations: by group of columns, step, group of rows.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Tile {
+pub(crate) struct Tile {
     pub(super) codes: *mut u8,
     pub(super) scales: *mut f32,
     /// Factors of minima of blocks.
@@ -42,39 +42,5 @@ impl Tile {
         let least_at = minima_at.wrapping_add(minima);
         let sums_at = least_at.wrapping_add(least);
         Self { codes: codes_at.cast(), scales: scales_at.cast(), minima: minima_at.cast(), least: least_at.cast(), sums: sums_at.cast() }
-    }
-
-    /// Lays out `blocks` blocks of `R` groups of rows.
-    #[inline(always)]
-    pub(super) unsafe fn fill<L: Lanes, F: Form, const R: usize>(self, block: [*const u8; R], blocks: usize) {
-        // SAFETY: every group of rows has so many blocks, and the tile has room for them.
-        unsafe {
-            for r in 0..R {
-                for index in 0..blocks {
-                    let block = block[r].add(index * Shape::<F>::BYTES);
-                    let d = Shape::<F>::d::<L>(block);
-                    if F::MINIMA {
-                        L::float_store(Shape::<F>::m::<L>(block), self.minima.add((index * R + r) * ROWS));
-                    }
-                    for step in 0..Shape::<F>::LEAST {
-                        let at = ((index * Shape::<F>::LEAST + step) * R + r) * PIECE;
-                        L::store(Shape::<F>::least::<L>(block, step), self.least.add(at));
-                    }
-                    let mut first = 0;
-                    while first < Shape::<F>::GROUPS {
-                        written_out!(Shape::<F>::TOGETHER, next, {
-                            let place = index * Shape::<F>::GROUPS + first + next;
-                            for step in 0..Shape::<F>::STEPS {
-                                let at = ((place * Shape::<F>::STEPS + step) * R + r) * PIECE;
-                                L::store(Shape::<F>::codes::<L>(block, first, next, step), self.codes.add(at));
-                            }
-                            let at = (place * R + r) * ROWS;
-                            L::float_store(Shape::<F>::scales::<L>(block, d, first + next), self.scales.add(at));
-                        });
-                        first += Shape::<F>::TOGETHER;
-                    }
-                }
-            }
-        }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::arch::x86_64::*;
 
-use super::Lanes;
-use crate::dispatch::{self, Work};
+use super::{Lanes, PointLanes};
+use crate::dispatch::{self, PointWork, Work};
 
 /// See the module's page.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +21,11 @@ impl Lanes for Avx512 {
     #[inline(always)]
     unsafe fn apart<W: Work>(work: W) {
         unsafe { dispatch::avx512(work) }
+    }
+
+    #[inline(always)]
+    unsafe fn with_points<W: PointWork>(work: W) {
+        unsafe { dispatch::avx512_vbmi(work) }
     }
 
     #[inline(always)]
@@ -140,5 +145,66 @@ impl Lanes for Avx512 {
     #[inline(always)]
     unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
         unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+}
+
+/// Eight bytes of bits.
+#[inline(always)]
+unsafe fn mask(bits: *const u8) -> __mmask64 {
+    // SAFETY: as for the trait's functions.
+    unsafe { bits.cast::<u64>().read_unaligned() }
+}
+
+/// Bytes of a table of 256 at the indices; `eighth`: the highest bits of these.
+#[inline(always)]
+unsafe fn of_256(table: *const u8, numbers: __m512i, eighth: __mmask64) -> __m512i {
+    // SAFETY: as for the trait's functions, with AVX-512 VBMI.
+    unsafe {
+        let lower = _mm512_permutex2var_epi8(Avx512::load(table), numbers, Avx512::load(table.add(64)));
+        let upper = _mm512_permutex2var_epi8(Avx512::load(table.add(128)), numbers, Avx512::load(table.add(192)));
+        _mm512_mask_blend_epi8(eighth, lower, upper)
+    }
+}
+
+// SAFETY (of all blocks): as above, and callers promise AVX-512 VBMI.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl PointLanes for Avx512 {
+    #[inline(always)]
+    unsafe fn words(table: *const u8, numbers: *const u8, bits: Option<*const u8>) -> [__m512i; 2] {
+        unsafe {
+            let numbers = Self::load(numbers);
+            let eighth = _mm512_movepi8_mask(numbers);
+            let (lower, upper) = match bits {
+                None => (of_256(table, numbers, eighth), of_256(table.add(256), numbers, eighth)),
+                Some(bits) => {
+                    let ninth = mask(bits);
+                    let [a, b] = [of_256(table, numbers, eighth), of_256(table.add(256), numbers, eighth)];
+                    let [c, d] = [of_256(table.add(512), numbers, eighth), of_256(table.add(768), numbers, eighth)];
+                    (_mm512_mask_blend_epi8(ninth, a, b), _mm512_mask_blend_epi8(ninth, c, d))
+                }
+            };
+            [_mm512_unpacklo_epi8(lower, upper), _mm512_unpackhi_epi8(lower, upper)]
+        }
+    }
+    #[inline(always)]
+    unsafe fn trits(table: *const u8, numbers: *const u8, halves: *const u8, half: usize, bits: *const u8) -> [__m512i; 2] {
+        unsafe {
+            let numbers = Self::load(numbers);
+            let eighth = _mm512_movepi8_mask(numbers);
+            let lower = of_256(table, numbers, eighth);
+            let halves = Self::load(halves);
+            let few = Self::and(if half == 0 { halves } else { Self::shr(halves, 4) }, 15);
+            let few = _mm512_mask_add_epi8(few, mask(bits), few, _mm512_set1_epi8(16));
+            let upper = Self::or(of_256(table.add(256), numbers, eighth), _mm512_permutexvar_epi8(few, Self::load(table.add(512))));
+            [_mm512_unpacklo_epi8(lower, upper), _mm512_unpackhi_epi8(lower, upper)]
+        }
+    }
+    #[inline(always)]
+    unsafe fn fields(words: __m512i, fields: *const u8, table: *const u8) -> __m512i {
+        unsafe { _mm512_permutexvar_epi8(_mm512_multishift_epi64_epi8(Self::load(fields), words), Self::load(table)) }
+    }
+    #[inline(always)]
+    unsafe fn mirrored(value: __m512i, bits: *const u8, twice: u8) -> __m512i {
+        unsafe { _mm512_mask_sub_epi8(value, mask(bits), _mm512_set1_epi8(twice as i8), value) }
     }
 }

@@ -2,8 +2,8 @@
 
 use half::f16;
 
-use super::{Lanes, ROWS};
-use crate::dispatch::Work;
+use super::{Lanes, PointLanes, ROWS};
+use crate::dispatch::{PointWork, Work};
 
 /// See the module's page.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +36,11 @@ impl Lanes for Portable {
 
     #[inline(never)]
     unsafe fn apart<W: Work>(work: W) {
+        unsafe { work.run::<Self>() }
+    }
+
+    #[inline(never)]
+    unsafe fn with_points<W: PointWork>(work: W) {
         unsafe { work.run::<Self>() }
     }
 
@@ -170,5 +175,43 @@ impl Lanes for Portable {
     #[inline(always)]
     unsafe fn fma(a: [f32; ROWS], b: [f32; ROWS], c: [f32; ROWS]) -> [f32; ROWS] {
         std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
+    }
+}
+
+/// Bit `i` from an address on.
+unsafe fn bit(bits: *const u8, i: usize) -> usize {
+    // SAFETY: the caller's promise.
+    usize::from(unsafe { *bits.add(i / 8) } >> (i % 8) & 1)
+}
+
+/// Words in the order of [`PointLanes::words`].
+fn words(word: impl Fn(usize) -> [u8; 2]) -> [[u8; BYTES]; 2] {
+    [0, 1].map(|half| std::array::from_fn(|i| word(i / 16 * 16 + 8 * half + i % 16 / 2)[i % 2]))
+}
+
+#[allow(clippy::undocumented_unsafe_blocks, reason = "as above")]
+impl PointLanes for Portable {
+    unsafe fn words(table: *const u8, numbers: *const u8, bits: Option<*const u8>) -> [[u8; BYTES]; 2] {
+        let count = if bits.is_some() { 512 } else { 256 };
+        words(|i| unsafe {
+            let number = usize::from(*numbers.add(i)) | bits.map_or(0, |bits| bit(bits, i) << 8);
+            [*table.add(number), *table.add(count + number)]
+        })
+    }
+    unsafe fn trits(table: *const u8, numbers: *const u8, halves: *const u8, half: usize, bits: *const u8) -> [[u8; BYTES]; 2] {
+        words(|i| unsafe {
+            let number = usize::from(*numbers.add(i));
+            let few = usize::from(*halves.add(i) >> (4 * half) & 15) | bit(bits, i) << 4;
+            [*table.add(number), *table.add(256 + number) | *table.add(512 + few)]
+        })
+    }
+    unsafe fn fields(words: [u8; BYTES], fields: *const u8, table: *const u8) -> [u8; BYTES] {
+        std::array::from_fn(|i| unsafe {
+            let eight = u64::from_le_bytes(words.as_chunks::<8>().0[i / 8]);
+            *table.add((eight.rotate_right(u32::from(*fields.add(i))) & 63) as usize)
+        })
+    }
+    unsafe fn mirrored(value: [u8; BYTES], bits: *const u8, twice: u8) -> [u8; BYTES] {
+        std::array::from_fn(|i| unsafe { if *bits.add(i / 8) >> (i % 8) & 1 == 1 { twice - value[i] } else { value[i] } })
     }
 }

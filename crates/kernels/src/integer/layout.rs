@@ -1,0 +1,41 @@
+//! How a form lies in memory, and what reads it there.
+
+use super::panel::Panel;
+use super::tile::Tile;
+use crate::form::Form;
+use crate::lanes::{Lanes, ROWS};
+
+/// A layout of a form's blocks of 16 rows. Whichever it is, products have the same bits: codes and scales are the same, and
+/// what is done with them too.
+pub(crate) trait Layout<F: Form>: Copy + Send + Sync + std::fmt::Debug + 'static {
+    /// The parts of one row of a block.
+    type Parts: Default;
+    /// Bytes of 16 rows of a block.
+    const BYTES: usize;
+    /// What products with it are called, for people.
+    const NAME: &'static str;
+
+    /// Takes a row of a block apart.
+    fn split(row: &[u8], parts: &mut Self::Parts);
+
+    /// Puts 16 rows of a block in order. `out` is [`Self::BYTES`] long, and zeros.
+    fn pack(rows: &[Self::Parts; ROWS], out: &mut [u8]);
+
+    /// 16 rows by `T` rows of activations: writes 16 results of each.
+    ///
+    /// # Safety
+    /// The group of rows has so many blocks, the panel as many columns, and `out` room; see [`Lanes`].
+    unsafe fn direct<L: Lanes, const T: usize>(block: *const u8, blocks: usize, panel: Panel<T>, out: *mut f32);
+
+    /// Lays out `blocks` blocks of `R` groups of rows in bytes.
+    ///
+    /// # Safety
+    /// Every group of rows has so many blocks, and the tile has room for them; see [`Lanes`].
+    unsafe fn fill<L: Lanes, const R: usize>(tile: Tile, block: [*const u8; R], blocks: usize);
+
+    /// The codes of a group of columns of one row.
+    ///
+    /// # Safety
+    /// The block is there; lane and group are within it; `codes` is as long as a group.
+    unsafe fn row(block: *const u8, lane: usize, group: usize, codes: &mut [u8]);
+}
