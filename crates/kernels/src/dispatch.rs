@@ -19,9 +19,12 @@ pub(crate) struct Level(Set);
 enum Set {
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     Amx(gravure_simd::arch::Amx),
-    /// Arrays, and tiles in memory.
+    /// The same, with prompts multiplied in bf16.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    AmxBf16(gravure_simd::arch::Amx),
+    /// Arrays, and tiles in memory; in bf16 where that is set.
     #[cfg(test)]
-    SoftwareTiles,
+    SoftwareTiles(bool),
     #[cfg(target_arch = "x86_64")]
     Avx512,
     #[cfg(target_arch = "x86_64")]
@@ -69,6 +72,8 @@ impl Level {
             match isa {
                 #[cfg(target_os = "linux")]
                 Isa::Amx(amx, _) if fused && is_x86_feature_detected!("avx512vnni") => return Self(Set::Amx(amx)),
+                #[cfg(target_os = "linux")]
+                Isa::AmxBf16(amx, _) if fused && is_x86_feature_detected!("avx512vnni") => return Self(Set::AmxBf16(amx)),
                 Isa::Avx512(_) if fused && is_x86_feature_detected!("avx512vnni") => return Self(Set::Avx512),
                 Isa::Avx512(_) | Isa::Avx2(_) if fused && is_x86_feature_detected!("avxvnni") => return Self(Set::AvxVnni),
                 Isa::Avx512(_) | Isa::Avx2(_) if fused => return Self(Set::Avx2),
@@ -85,15 +90,26 @@ impl Level {
 
     /// The set that stands in for one with tiles.
     #[cfg(test)]
-    pub(crate) fn software_tiles() -> Self {
-        Self(Set::SoftwareTiles)
+    pub(crate) fn software_tiles(bf16: bool) -> Self {
+        Self(Set::SoftwareTiles(bf16))
+    }
+
+    /// Whether prompts are multiplied by tiles of bf16.
+    pub(crate) fn has_bf16_tiles(self) -> bool {
+        match self.0 {
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Set::AmxBf16(_) => true,
+            #[cfg(test)]
+            Set::SoftwareTiles(bf16) => bf16,
+            _ => false,
+        }
     }
 
     /// Whether its lanes look points of lattices up ([`Lanes::with_points`]).
     pub(crate) fn looks_points_up(self) -> bool {
         match self.0 {
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-            Set::Amx(_) => is_x86_feature_detected!("avx512vbmi"),
+            Set::Amx(_) | Set::AmxBf16(_) => is_x86_feature_detected!("avx512vbmi"),
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 => is_x86_feature_detected!("avx512vbmi"),
             _ => false,
@@ -104,9 +120,9 @@ impl Level {
     pub(crate) fn has_tiles(self) -> bool {
         match self.0 {
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-            Set::Amx(_) => true,
+            Set::Amx(_) | Set::AmxBf16(_) => true,
             #[cfg(test)]
-            Set::SoftwareTiles => true,
+            Set::SoftwareTiles(_) => true,
             _ => false,
         }
     }
@@ -116,9 +132,9 @@ impl Level {
     pub(crate) fn with_tiles<W: TileWork>(self, work: W) {
         match self.0 {
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-            Set::Amx(mut amx) => work.run(&mut amx),
+            Set::Amx(mut amx) | Set::AmxBf16(mut amx) => work.run(&mut amx),
             #[cfg(test)]
-            Set::SoftwareTiles => work.run(&mut gravure_simd::arch::SoftwareTiles::new()),
+            Set::SoftwareTiles(_) => work.run(&mut gravure_simd::arch::SoftwareTiles::new()),
             _ => drop(work),
         }
     }
@@ -128,8 +144,10 @@ impl Level {
         match self.0 {
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
             Set::Amx(_) => "amx",
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Set::AmxBf16(_) => "amx-bf16",
             #[cfg(test)]
-            Set::SoftwareTiles => "software tiles",
+            Set::SoftwareTiles(_) => "software tiles",
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 => "avx512-vnni",
             #[cfg(target_arch = "x86_64")]
@@ -153,9 +171,9 @@ impl Level {
         unsafe {
             match self.0 {
                 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-                Set::Amx(_) => avx512(work),
+                Set::Amx(_) | Set::AmxBf16(_) => avx512(work),
                 #[cfg(test)]
-                Set::SoftwareTiles => work.run::<Portable>(),
+                Set::SoftwareTiles(_) => work.run::<Portable>(),
                 #[cfg(target_arch = "x86_64")]
                 Set::Avx512 => avx512(work),
                 #[cfg(target_arch = "x86_64")]

@@ -1,8 +1,10 @@
 //! Rows of activations that several matrices are multiplied with.
 
-use crate::Pool;
+use half::bf16;
+
 use crate::dispatch::Level;
 use crate::rounded::{Groups, Rounded};
+use crate::{Pool, SharedRows};
 
 /// Activations, and their rounded forms where a kernel has asked for them.
 #[derive(Debug)]
@@ -10,6 +12,7 @@ pub struct Inputs<'a> {
     values: &'a [f32],
     columns: usize,
     rounded: Vec<Form>,
+    bf16: Option<Vec<u16>>,
 }
 
 #[derive(Debug)]
@@ -22,7 +25,7 @@ struct Form {
 impl<'a> Inputs<'a> {
     /// `values` as rows of `columns`.
     pub fn new(values: &'a [f32], columns: usize) -> Self {
-        Self { values, columns, rounded: Vec::new() }
+        Self { values, columns, rounded: Vec::new(), bf16: None }
     }
 
     /// Number of rows.
@@ -59,5 +62,20 @@ impl<'a> Inputs<'a> {
             }
         };
         (&form.rounded, &form.groups[place].1)
+    }
+
+    /// The values as bf16, row by row.
+    pub(crate) fn bf16(&mut self, pool: &Pool) -> &[u16] {
+        let (values, columns) = (self.values, self.columns);
+        self.bf16.get_or_insert_with(|| {
+            let mut out = vec![0; values.len()];
+            let rows = SharedRows::new(&mut out, columns);
+            pool.run(rows.rows(), &|row| {
+                // SAFETY: each task writes its own row.
+                let out = unsafe { rows.rows_of(row..row + 1) };
+                out.iter_mut().zip(&values[row * columns..]).for_each(|(out, value)| *out = bf16::from_f32(*value).to_bits());
+            });
+            out
+        })
     }
 }

@@ -24,6 +24,7 @@ macro_rules! written_out {
     };
 }
 
+mod by_bf16_tiles;
 mod by_tiles;
 mod codes;
 mod layout;
@@ -37,6 +38,7 @@ use std::marker::PhantomData;
 
 use gravure_base::{Error, Result};
 
+use self::by_bf16_tiles::ProductBf16;
 use self::by_tiles::ByTiles;
 pub(crate) use self::codes::Codes;
 pub(crate) use self::layout::Layout;
@@ -72,37 +74,21 @@ thread_local! {
     static ROOM: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The results of some groups of rows for all rows of activations.
-struct Product<'a, F: Form, Y: Layout<F>> {
-    packed: &'a Packed<F, Y>,
-    rounded: &'a Rounded,
-    groups: &'a Groups,
-    /// Groups of 16 rows.
-    range: std::ops::Range<usize>,
-    level: Level,
+/// Where results go.
+#[derive(Debug)]
+struct Results<'a> {
+    /// Rows of the matrix.
+    rows: usize,
     bias: Option<&'a [f32]>,
     out: SharedRows<'a>,
-    room: &'a mut Vec<Line>,
 }
 
-impl<F: Form, Y: Layout<F>> Product<'_, F, Y> {
-    /// The panel that begins at row `first`.
-    fn panel<const T: usize>(&self, first: usize) -> Panel<T> {
-        let (columns, groups) = (self.packed.columns, self.packed.columns / F::GROUP);
-        Panel {
-            codes: self.rounded.codes.as_ptr().wrapping_add(first * columns / 4),
-            scales: self.rounded.scales.as_ptr().wrapping_add(first * columns / self.rounded.block),
-            starts: self.groups.starts.as_ptr().wrapping_add(first * groups),
-            negated: self.groups.negated.as_ptr().wrapping_add(first * groups),
-            words: self.groups.words.as_ptr().wrapping_add(first * groups / 2),
-        }
-    }
-
+impl Results<'_> {
     /// Writes 16 results of one row of activations.
     #[inline(always)]
     unsafe fn put<L: Lanes>(&self, group: usize, index: usize, values: L::Float) {
         let first = group * ROWS;
-        let count = ROWS.min(self.packed.rows - first);
+        let count = ROWS.min(self.rows - first);
         // SAFETY: groups of rows belong to one task each; whole groups are within the row and the bias, which is
         // as long.
         unsafe {
@@ -122,6 +108,32 @@ impl<F: Form, Y: Layout<F>> Product<'_, F, Y> {
             }
         }
     }
+}
+
+/// The results of some groups of rows for all rows of activations.
+struct Product<'a, F: Form, Y: Layout<F>> {
+    packed: &'a Packed<F, Y>,
+    rounded: &'a Rounded,
+    groups: &'a Groups,
+    /// Groups of 16 rows.
+    range: std::ops::Range<usize>,
+    level: Level,
+    results: &'a Results<'a>,
+    room: &'a mut Vec<Line>,
+}
+
+impl<F: Form, Y: Layout<F>> Product<'_, F, Y> {
+    /// The panel that begins at row `first`.
+    fn panel<const T: usize>(&self, first: usize) -> Panel<T> {
+        let (columns, groups) = (self.packed.columns, self.packed.columns / F::GROUP);
+        Panel {
+            codes: self.rounded.codes.as_ptr().wrapping_add(first * columns / 4),
+            scales: self.rounded.scales.as_ptr().wrapping_add(first * columns / self.rounded.block),
+            starts: self.groups.starts.as_ptr().wrapping_add(first * groups),
+            negated: self.groups.negated.as_ptr().wrapping_add(first * groups),
+            words: self.groups.words.as_ptr().wrapping_add(first * groups / 2),
+        }
+    }
 
     #[inline(always)]
     unsafe fn direct<L: Lanes, const T: usize>(&self, group: usize, first: usize) {
@@ -132,14 +144,14 @@ impl<F: Form, Y: Layout<F>> Product<'_, F, Y> {
             let (block, panel) = (self.packed.block(group), self.panel(first));
             Y::direct::<L, T>(block, blocks, panel, out.as_mut_ptr().cast());
             for t in 0..T {
-                self.put::<L>(group, first + t, L::float_load(out[t].as_ptr()));
+                self.results.put::<L>(group, first + t, L::float_load(out[t].as_ptr()));
             }
         }
     }
 
     #[inline(always)]
     unsafe fn tiled<L: Lanes, const R: usize>(&self, group: usize, tile: Tile) {
-        let (count, columns) = (self.out.rows(), self.packed.columns);
+        let (count, columns) = (self.results.out.rows(), self.packed.columns);
         // SAFETY: the tile has room for so many results.
         unsafe { tile.sums.write_bytes(0, count * R * ROWS) };
         let mut at = 0;
@@ -172,7 +184,7 @@ impl<F: Form, Y: Layout<F>> Product<'_, F, Y> {
         for index in 0..count {
             for r in 0..R {
                 // SAFETY: this task owns the groups; there are as many sums.
-                unsafe { self.put::<L>(group + r, index, L::float_load(tile.sums.add((index * R + r) * ROWS))) };
+                unsafe { self.results.put::<L>(group + r, index, L::float_load(tile.sums.add((index * R + r) * ROWS))) };
             }
         }
     }
@@ -191,7 +203,7 @@ impl<F: Form, Y: Layout<F>> Product<'_, F, Y> {
 impl<F: Form, Y: Layout<F>> Work for Product<'_, F, Y> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        let count = self.out.rows();
+        let count = self.results.out.rows();
         // SAFETY: the promise of whoever made this value.
         unsafe {
             if count < TILE_FROM {
@@ -243,6 +255,8 @@ pub(crate) trait Integer: Send + Sync + std::fmt::Debug {
     fn groups(&self) -> (usize, i32, bool);
     /// Multiplies; see [`crate::linear`].
     fn multiply(&self, pool: &Pool, level: Level, rounded: &Rounded, groups: &Groups, bias: Option<&[f32]>, out: &mut [f32]);
+    /// Multiplies rows of bf16, by tiles that the level has, with weights that are rounded to bf16; see [`crate::linear`].
+    fn multiply_bf16(&self, pool: &Pool, level: Level, activations: &[u16], bias: Option<&[f32]>, out: &mut [f32]);
     /// Decodes a row that is there; `out` is a row long.
     fn decode_row(&self, row: usize, out: &mut [f32]);
 }
@@ -257,6 +271,15 @@ impl<F: Form, Y: Layout<F>> Packed<F, Y> {
         let total = rows.div_ceil(ROWS).checked_mul(columns / F::COLUMNS).and_then(|n| n.checked_mul(Y::BYTES));
         let data = total.ok_or_else(|| Error::limit("the matrix does not fit in memory")).and_then(Block::zeroed);
         Some(data.map(|data| Self { rows, columns, data, layout: PhantomData }))
+    }
+
+    /// Shares groups of rows out in tasks of whole tiles, some for each thread, so that a thread that is late holds up little: a tile a
+    /// task, or, for `few` rows of activations, four tasks a thread.
+    fn by_groups(&self, pool: &Pool, few: bool, work: &(dyn Fn(std::ops::Range<usize>) + Sync)) {
+        let all = self.rows.div_ceil(ROWS);
+        let each = if few { all.div_ceil(pool.threads() * 4) } else { TILE_GROUPS };
+        let each = each.next_multiple_of(TILE_GROUPS);
+        pool.run(all.div_ceil(each), &|task| work(task * each..((task + 1) * each).min(all)));
     }
 
     /// The first block of a group of rows.
@@ -305,16 +328,21 @@ impl<F: Form, Y: Layout<F>> Integer for Packed<F, Y> {
     }
 
     fn multiply(&self, pool: &Pool, level: Level, rounded: &Rounded, groups: &Groups, bias: Option<&[f32]>, out: &mut [f32]) {
-        let all = self.rows.div_ceil(ROWS);
-        let out = SharedRows::new(out, self.rows);
-        // Tasks of whole tiles, some for each thread, so that a thread that is late holds up little.
-        let each = if out.rows() < TILE_FROM { all.div_ceil(pool.threads() * 4) } else { TILE_GROUPS };
-        let each = each.next_multiple_of(TILE_GROUPS);
-        pool.run(all.div_ceil(each), &|task| {
-            let range = task * each..((task + 1) * each).min(all);
+        let results = Results { rows: self.rows, bias, out: SharedRows::new(out, self.rows) };
+        let results = &results;
+        self.by_groups(pool, results.out.rows() < TILE_FROM, &|range| {
             // SAFETY: the level was detected; the rows are as long as the matrix is wide, since `linear` has
             // checked it; tasks have disjoint groups of rows.
-            ROOM.with_borrow_mut(|room| unsafe { level.run(Product { packed: self, rounded, groups, range, level, bias, out, room }) });
+            ROOM.with_borrow_mut(|room| unsafe { level.run(Product { packed: self, rounded, groups, range, level, results, room }) });
+        });
+    }
+
+    fn multiply_bf16(&self, pool: &Pool, level: Level, activations: &[u16], bias: Option<&[f32]>, out: &mut [f32]) {
+        let results = Results { rows: self.rows, bias, out: SharedRows::new(out, self.rows) };
+        let results = &results;
+        self.by_groups(pool, false, &|range| {
+            // SAFETY: as above.
+            ROOM.with_borrow_mut(|room| unsafe { level.run(ProductBf16 { packed: self, activations, range, level, results, room }) });
         });
     }
 

@@ -9,11 +9,12 @@ use crate::{Inputs, Matrix, Pool};
 /// `out[i, j] = inputs[i] . matrix[j] + bias[j]`; `out` has a row of `matrix.rows()` values for each row
 /// of the inputs.
 ///
-/// Results do not depend on the phase today: prefill and decode do the same operations in the same order.
+/// Results depend on the phase where prompts are multiplied in bf16, by tiles that were asked for; elsewhere prefill and decode do
+/// the same operations in the same order. How many rows there are never matters.
 ///
 /// # Errors
 /// `Bug` where the shapes do not fit.
-pub fn linear(pool: &Pool, matrix: &Matrix, inputs: &mut Inputs<'_>, _phase: Phase, bias: Option<&[f32]>, out: &mut [f32]) -> Result<()> {
+pub fn linear(pool: &Pool, matrix: &Matrix, inputs: &mut Inputs<'_>, phase: Phase, bias: Option<&[f32]>, out: &mut [f32]) -> Result<()> {
     let (rows, outputs) = (inputs.rows(), matrix.rows());
     if inputs.columns() != matrix.columns() || out.len() != rows * outputs || bias.is_some_and(|b| b.len() != outputs) {
         let shapes = format!("[{rows}, {}] by {} [{outputs}, {}]", inputs.columns(), matrix.name(), matrix.columns());
@@ -26,6 +27,10 @@ pub fn linear(pool: &Pool, matrix: &Matrix, inputs: &mut Inputs<'_>, _phase: Pha
     match &matrix.weights {
         Weights::Integer(integer) => {
             let mut multiply = |inputs: &mut Inputs<'_>| {
+                if phase == Phase::Prefill && level.has_bf16_tiles() {
+                    integer.multiply_bf16(pool, level, inputs.bf16(pool), bias, out);
+                    return;
+                }
                 let (rounded, groups) = inputs.rounded(pool, level, integer.block(), integer.groups());
                 integer.multiply(pool, level, rounded, groups, bias, out);
             };

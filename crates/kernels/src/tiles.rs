@@ -249,7 +249,7 @@ mod tests {
                     };
                     matrix.set_level(Level::of(lanes));
                     let wanted = product(&matrix);
-                    matrix.set_level(Level::software_tiles());
+                    matrix.set_level(Level::software_tiles(false));
                     assert_eq!(product(&matrix), wanted, "{} [{rows}, {columns}] x {count}", encoding.id());
                     tried += 1;
                 }

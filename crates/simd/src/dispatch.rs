@@ -13,6 +13,9 @@ pub enum Isa {
     /// x86-64 with AVX-512 as below, whose lanes these are, and AMX with products of bytes.
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     Amx(crate::arch::Amx, crate::arch::Avx512),
+    /// The same, and products of bf16 preferred: only where it is asked for by name.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    AmxBf16(crate::arch::Amx, crate::arch::Avx512),
     /// x86-64 with AVX-512 F, BW, DQ, VL: 16 lanes.
     #[cfg(target_arch = "x86_64")]
     Avx512(crate::arch::Avx512),
@@ -28,7 +31,7 @@ pub enum Isa {
 
 impl Isa {
     /// The best set that this processor has, or the one that the environment variable
-    /// `GRAVURE_ISA` names (`amx`, `avx512`, `avx2`, `neon`, `portable`) where it has that; `scalar`, by
+    /// `GRAVURE_ISA` names (`amx`, `amx-bf16`, `avx512`, `avx2`, `neon`, `portable`) where it has that; `scalar`, by
     /// which encoders also leave their lanes alone, stands for `portable`. Looked up once.
     pub fn detect() -> Self {
         static CHOICE: OnceLock<Isa> = OnceLock::new();
@@ -45,7 +48,10 @@ impl Isa {
         #[cfg(target_arch = "x86_64")]
         {
             #[cfg(target_os = "linux")]
-            found.extend(crate::arch::Avx512::detect().and_then(|lanes| Some(Self::Amx(crate::arch::Amx::detect()?, lanes))));
+            if let (Some(lanes), Some(amx)) = (crate::arch::Avx512::detect(), crate::arch::Amx::detect()) {
+                found.push(Self::Amx(amx, lanes));
+                found.extend(amx.has_bf16().then_some(Self::AmxBf16(amx, lanes)));
+            }
             found.extend(crate::arch::Avx512::detect().map(Self::Avx512));
             found.extend(crate::arch::Avx2::detect().map(Self::Avx2));
         }
@@ -65,6 +71,8 @@ impl Isa {
         match self {
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
             Self::Amx(..) => "amx",
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Self::AmxBf16(..) => "amx-bf16",
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(_) => "avx512",
             #[cfg(target_arch = "x86_64")]
@@ -79,7 +87,7 @@ impl Isa {
     pub fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
         match self {
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-            Self::Amx(_, isa) => isa.vectorize(kernel),
+            Self::Amx(_, isa) | Self::AmxBf16(_, isa) => isa.vectorize(kernel),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(isa) => isa.vectorize(kernel),
             #[cfg(target_arch = "x86_64")]

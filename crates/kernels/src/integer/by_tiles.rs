@@ -23,7 +23,7 @@ impl<L: Lanes, F: Form, Y: Layout<F>> TileWork for ByTiles<'_, L, F, Y> {
     #[inline(always)]
     fn run<X: Tiles>(self, tiles: &mut X) {
         let (p, tile) = (self.product, self.tile);
-        let (count, columns) = (p.out.rows(), p.packed.columns);
+        let (count, columns) = (p.results.out.rows(), p.packed.columns);
         let geometry = Geometry {
             groups: Shape::<F>::GROUPS,
             steps: Shape::<F>::STEPS,
@@ -84,7 +84,7 @@ impl<L: Lanes, F: Form, Y: Layout<F>> TileWork for ByTiles<'_, L, F, Y> {
             for index in 0..count {
                 for r in 0..wide {
                     // SAFETY: this task owns the groups; there are as many sums.
-                    unsafe { p.put::<L>(group + r, index, L::float_load(tile.sums.add((index * wide + r) * ROWS))) };
+                    unsafe { p.results.put::<L>(group + r, index, L::float_load(tile.sums.add((index * wide + r) * ROWS))) };
                 }
             }
             group += wide;

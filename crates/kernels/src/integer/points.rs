@@ -388,7 +388,7 @@ mod tests {
                 let lanes = Level::of(Isa::named("portable").unwrap());
                 let codes = load(lanes, false);
                 assert!(codes.kernel().starts_with("int8 p"), "{}", codes.kernel());
-                for level in sets.iter().copied().chain([lanes, Level::software_tiles()]) {
+                for level in sets.iter().copied().chain([lanes, Level::software_tiles(false)]) {
                     let points = load(level, true);
                     assert!(points.kernel().starts_with("int8 points") && points.bytes() < codes.bytes(), "{}", points.kernel());
                     for count in [1, 3, 4, 37] {

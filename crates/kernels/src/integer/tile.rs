@@ -9,6 +9,10 @@ use crate::lanes::ROWS;
 #[repr(align(64))]
 pub(super) struct Line(#[allow(dead_code, reason = "read through pointers")] [u8; 64]);
 
+impl Line {
+    pub(super) const ZERO: Self = Self([0; 64]);
+}
+
 /// Codes, scales and minima of [`TILE_COLUMNS`] columns of some groups of rows, laid out for many rows of
 /// activations: by group of columns, step, group of rows.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +38,7 @@ impl Tile {
         let least = blocks * Shape::<F>::LEAST * PIECE / line;
         let total = codes + groups + minima + least + count * TILE_GROUPS * ROWS * size_of::<f32>() / line;
         if room.len() < total {
-            room.resize(total, Line([0; 64]));
+            room.resize(total, Line::ZERO);
         }
         let codes_at = room.as_mut_ptr();
         let scales_at = codes_at.wrapping_add(codes);

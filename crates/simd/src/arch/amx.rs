@@ -1,9 +1,10 @@
-//! AMX: eight tiles of up to 16 rows by 64 bytes, and products of tiles of bytes.
+//! AMX: eight tiles of up to 16 rows by 64 bytes, and products of tiles of bytes and of pairs of bf16.
 //!
 //! [`Tiles`] has the few operations that a product needs; [`Amx`] does them by the processor's instructions,
 //! [`SoftwareTiles`] as Intel's manual describes them, so that what is built on tiles runs and is tested anywhere.
 //! Spec: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, chapter 18 (tiles, their
-//! configuration, detection), volume 2, `LDTILECFG`, `TILELOADD`, `TILESTORED`, `TILEZERO`, `TDPBSUD`.
+//! configuration, detection), volume 2, `LDTILECFG`, `TILELOADD`, `TILESTORED`, `TILEZERO`, `TDPBSUD`,
+//! `TDPBF16PS`.
 
 /// Tiles that there are.
 pub const TILES: usize = 8;
@@ -62,6 +63,13 @@ pub trait Tiles {
     /// See [`Tiles`]; the three are different, `SUM` has the rows of `A` and the bytes of `B`, and `B` a row for
     /// every four bytes of `A`.
     unsafe fn dot<const SUM: usize, const A: usize, const B: usize>(&mut self);
+    /// Adds to each float of 32 bits in row `m` and column `n` of `SUM` the products of two bf16 of row `m` of `A` with the two of
+    /// column `n` in row `k` of `B`, for all `k`: those of the first ones are summed, those of the second ones, and both sums added.
+    /// Numbers too small to be normal count as zeros.
+    ///
+    /// # Safety
+    /// See [`Tiles`]; shapes as for [`Tiles::dot`]; the processor has the instruction ([`Amx::has_bf16`]).
+    unsafe fn dot_bf16<const SUM: usize, const A: usize, const B: usize>(&mut self);
 }
 
 /// What `LDTILECFG` reads (palette 1).
@@ -137,6 +145,12 @@ mod hardware {
             static FOUND: OnceLock<bool> = OnceLock::new();
             FOUND.get_or_init(|| supported() && permitted()).then_some(Self(()))
         }
+
+        /// Whether the processor multiplies tiles of bf16, too.
+        pub fn has_bf16(self) -> bool {
+            const BF16: u32 = 1 << 22;
+            __cpuid_count(7, 0).edx & BF16 != 0
+        }
     }
 
     // The compiler puts nothing into tile registers and has no name for them as operands: they keep what they hold
@@ -202,6 +216,20 @@ mod hardware {
                 );
             }
         }
+        #[inline(always)]
+        unsafe fn dot_bf16<const SUM: usize, const A: usize, const B: usize>(&mut self) {
+            const { assert!(SUM < TILES && A < TILES && B < TILES && SUM != A && SUM != B && A != B) };
+            // SAFETY: the caller's promise: shapes fit, and the instruction is there.
+            unsafe {
+                asm!(
+                    "tdpbf16ps tmm{sum}, tmm{a}, tmm{b}",
+                    sum = const SUM,
+                    a = const A,
+                    b = const B,
+                    options(nomem, nostack, preserves_flags),
+                );
+            }
+        }
     }
 }
 
@@ -223,6 +251,14 @@ impl SoftwareTiles {
         let TileShape { rows, bytes } = self.shapes[tile];
         assert!(rows > 0, "tile {tile} is not configured");
         (rows.into(), bytes.into())
+    }
+
+    /// Rows, columns of 4 bytes and depth of a product of tiles whose shapes fit; a processor raises an exception otherwise.
+    fn shapes(&self, sum: usize, a: usize, b: usize) -> (usize, usize, usize) {
+        let ((rows, bytes), (a_rows, a_bytes), (b_rows, b_bytes)) = (self.shape(sum), self.shape(a), self.shape(b));
+        assert!(sum != a && sum != b && a != b, "a product of tiles that are not different");
+        assert!(rows == a_rows && bytes == b_bytes && a_bytes == 4 * b_rows && bytes % 4 == 0, "shapes that do not fit");
+        (rows, bytes / 4, b_rows)
     }
 }
 
@@ -263,17 +299,34 @@ impl Tiles for SoftwareTiles {
         }
     }
     unsafe fn dot<const SUM: usize, const A: usize, const B: usize>(&mut self) {
-        let ((rows, bytes), (a_rows, a_bytes), (b_rows, b_bytes)) = (self.shape(SUM), self.shape(A), self.shape(B));
-        assert!(SUM != A && SUM != B && A != B, "a product of tiles that are not different");
-        assert!(rows == a_rows && bytes == b_bytes && a_bytes == 4 * b_rows && bytes % 4 == 0, "shapes that do not fit");
+        let (rows, columns, depth) = self.shapes(SUM, A, B);
         for m in 0..rows {
-            for k in 0..b_rows {
-                for n in 0..bytes / 4 {
+            for k in 0..depth {
+                for n in 0..columns {
                     let (a, b) = (&self.tiles[A][m][4 * k..4 * k + 4], &self.tiles[B][k][4 * n..4 * n + 4]);
                     let products: i32 = a.iter().zip(b).map(|(a, b)| i32::from(*a as i8) * i32::from(*b)).sum();
                     let sum = &mut self.tiles[SUM][m].as_chunks_mut::<4>().0[n];
                     *sum = i32::from_le_bytes(*sum).wrapping_add(products).to_le_bytes();
                 }
+            }
+        }
+        self.tiles[SUM][rows..].fill([0; TILE_BYTES]);
+    }
+    unsafe fn dot_bf16<const SUM: usize, const A: usize, const B: usize>(&mut self) {
+        let (rows, columns, depth) = self.shapes(SUM, A, B);
+        let flushed = |value: f32| if value.is_subnormal() { 0.0_f32.copysign(value) } else { value };
+        let half = |four: &[u8], i: usize| flushed(f32::from_le_bytes([0, 0, four[2 * i], four[2 * i + 1]]));
+        for m in 0..rows {
+            for n in 0..columns {
+                let mut sums = [0.0_f32; 2];
+                for k in 0..depth {
+                    let (a, b) = (&self.tiles[A][m][4 * k..4 * k + 4], &self.tiles[B][k][4 * n..4 * n + 4]);
+                    for (i, sum) in sums.iter_mut().enumerate() {
+                        *sum = flushed(half(a, i).mul_add(half(b, i), *sum));
+                    }
+                }
+                let sum = &mut self.tiles[SUM][m].as_chunks_mut::<4>().0[n];
+                *sum = flushed(flushed(f32::from_le_bytes(*sum)) + flushed(sums[0] + sums[1])).to_le_bytes();
             }
         }
         self.tiles[SUM][rows..].fill([0; TILE_BYTES]);
@@ -332,6 +385,56 @@ mod tests {
         }
     }
 
+    /// Products of bf16 by whatever tiles, twice into the same sums.
+    fn product_bf16(tiles: &mut impl Tiles, rows: u8, depth: u8, a: &[u8], b: &[u8]) -> Vec<u32> {
+        let mut shapes = [TileShape::default(); TILES];
+        shapes[0] = TileShape { rows, bytes: 64 };
+        shapes[4] = TileShape { rows, bytes: depth };
+        shapes[6] = TileShape { rows: depth / 4, bytes: 64 };
+        let mut out = vec![0_u32; 16 * 16];
+        // SAFETY: shapes fit; rows are 64 bytes apart, all there.
+        unsafe {
+            tiles.configure(&shapes);
+            tiles.load::<4>(a.as_ptr(), 64);
+            tiles.load::<6>(b.as_ptr(), 64);
+            tiles.zero::<0>();
+            tiles.dot_bf16::<0, 4, 6>();
+            tiles.dot_bf16::<0, 4, 6>();
+            tiles.store::<0>(out.as_mut_ptr().cast(), 64);
+            tiles.release();
+        }
+        out
+    }
+
+    /// bf16 between -2 and 2, zeros and subnormal ones among them.
+    fn halves(count: usize, seed: u64) -> Vec<u8> {
+        let bytes = bytes(2 * count, seed);
+        let number = |two: &[u8]| match two[0] {
+            127 => [1, two[1] & 0x80],
+            0 => [0, 0],
+            low => [low, two[1] & 0x80 | (0x3f - (low & 1))],
+        };
+        bytes.chunks_exact(2).flat_map(number).collect()
+    }
+
+    #[test]
+    fn tiles_in_memory_are_sums_of_products_of_halves() {
+        for (rows, depth) in SHAPES {
+            let (a, b) = (halves(16 * 32, 5), halves(16 * 32, 6));
+            let number = |list: &[u8], i: usize| f64::from(f32::from_le_bytes([0, 0, list[2 * i], list[2 * i + 1]]));
+            let out = product_bf16(&mut SoftwareTiles::new(), rows, depth, &a, &b);
+            for m in 0..16 {
+                for n in 0..16 {
+                    let depth = usize::from(depth) / 2;
+                    let terms = || (0..depth).map(|k| number(&a, 32 * m + k) * number(&b, 32 * (k / 2) + 2 * n + k % 2));
+                    let exact = if m < usize::from(rows) { 2.0 * terms().sum::<f64>() } else { 0.0 };
+                    let (got, size) = (f64::from(f32::from_bits(out[16 * m + n])), terms().map(f64::abs).sum::<f64>());
+                    assert!((got - exact).abs() <= 1e-6 * size + 1e-30, "{rows} by {depth} at {m}, {n}: {got}, not {exact}");
+                }
+            }
+        }
+    }
+
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     #[test]
     fn the_processors_tiles_are_those_in_memory() {
@@ -343,6 +446,11 @@ mod tests {
             let (a, b) = (bytes(16 * 70, 3), bytes(16 * 80, 4));
             let wanted = product(&mut SoftwareTiles::new(), rows, depth, &a, &b);
             assert_eq!(product(&mut amx, rows, depth, &a, &b), wanted, "{rows} by {depth}");
+            if amx.has_bf16() {
+                let (a, b) = (halves(16 * 32, 7), halves(16 * 32, 8));
+                let wanted = product_bf16(&mut SoftwareTiles::new(), rows, depth, &a, &b);
+                assert_eq!(product_bf16(&mut amx, rows, depth, &a, &b), wanted, "{rows} by {depth} in bf16");
+            }
         }
     }
 

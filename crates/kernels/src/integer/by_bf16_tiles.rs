@@ -1,0 +1,331 @@
+//! Prompts by tiles of bf16 (AMX): weights are decoded once for all rows of activations, and no scale stops a product.
+//!
+//! Of 512 columns of 32 rows of weights the codes are laid out in bytes, as for all products of many rows, times their scales, and
+//! rounded to bf16: two columns of 16 rows are a row of a tile. Sums are floats, of 32 columns at a time.
+//!
+//! Activations are rounded to 8 bits of a fraction instead of 127 steps of a block's largest. Whoever wants this asks for it by
+//! name (`amx-bf16`): it has run on tiles in memory, and on no processor yet.
+
+use std::cell::RefCell;
+use std::marker::PhantomData;
+
+use gravure_simd::arch::{TILES, TileShape, Tiles};
+
+use super::layout::Layout;
+use super::tile::{Line, Tile};
+use super::{Packed, Results, TILE_COLUMNS, TILE_GROUPS};
+use crate::dispatch::{Level, TileWork, Work};
+use crate::form::{Form, PIECE, Shape};
+use crate::lanes::{Lanes, ROWS};
+use crate::tiles::TILE_HEIGHT;
+
+/// Columns of a row of a tile of activations.
+const DEPTH: usize = 32;
+/// Bytes of a number.
+const WIDTH: usize = size_of::<u16>();
+
+thread_local! {
+    /// Weights in bf16, kept from product to product.
+    static WEIGHTS: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The results of some groups of rows for all rows of activations.
+pub(super) struct ProductBf16<'a, F: Form, Y: Layout<F>> {
+    pub(super) packed: &'a Packed<F, Y>,
+    /// Row by row.
+    pub(super) activations: &'a [u16],
+    /// Groups of 16 rows.
+    pub(super) range: std::ops::Range<usize>,
+    pub(super) level: Level,
+    pub(super) results: &'a Results<'a>,
+    pub(super) room: &'a mut Vec<Line>,
+}
+
+impl<F: Form, Y: Layout<F>> Work for ProductBf16<'_, F, Y> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        if L::TILES {
+            WEIGHTS.with_borrow_mut(|weights| {
+                weights.resize(TILE_COLUMNS * TILE_GROUPS * ROWS * WIDTH / size_of::<Line>(), Line::ZERO);
+                let tile = Tile::new::<F>(self.room, self.results.out.rows());
+                let weights = weights.as_mut_ptr().cast();
+                self.level.with_tiles(ByTiles::<L, F, Y> { product: &self, tile, weights, lanes: PhantomData });
+            });
+        }
+    }
+}
+
+struct ByTiles<'a, L, F: Form, Y: Layout<F>> {
+    product: &'a ProductBf16<'a, F, Y>,
+    tile: Tile,
+    /// Pairs of columns: by pair, group of rows, row.
+    weights: *mut u32,
+    lanes: PhantomData<L>,
+}
+
+/// Tiles 0 to 3 hold sums, those of the upper rows of activations in 0 and 1, those of the lower ones in 2 and 3; 4 and 5 hold
+/// activations, 6 and 7 weights.
+fn shapes(rows: usize) -> [TileShape; TILES] {
+    let tile = |rows: usize| TileShape { rows: rows as u8, bytes: if rows > 0 { PIECE as u8 } else { 0 } };
+    let (upper, lower) = (tile(rows.min(TILE_HEIGHT)), tile(rows.saturating_sub(TILE_HEIGHT)));
+    let weights = tile(DEPTH / 2);
+    [upper, upper, lower, lower, upper, lower, weights, weights]
+}
+
+impl<L: Lanes, F: Form, Y: Layout<F>> TileWork for ByTiles<'_, L, F, Y> {
+    #[inline(always)]
+    fn run<X: Tiles>(self, tiles: &mut X) {
+        let Self { product: p, tile, weights, .. } = self;
+        let (count, columns) = (p.results.out.rows(), p.packed.columns);
+        let mut configured = 0;
+        let mut group = p.range.start;
+        while group < p.range.end {
+            let wide = (p.range.end - group).min(TILE_GROUPS);
+            // SAFETY: the tile has room for so many results.
+            unsafe { tile.sums.write_bytes(0, count * wide * ROWS) };
+            let mut at = 0;
+            while at < columns {
+                let blocks = TILE_COLUMNS.min(columns - at) / F::COLUMNS;
+                let block = |r: usize| p.packed.block(group + r).wrapping_add(at / F::COLUMNS * Y::BYTES);
+                // SAFETY: the promise of whoever made the product; the tile and the weights have room for its columns; tiles are
+                // configured for the rows of each panel, and no other value works on them.
+                unsafe {
+                    if wide == TILE_GROUPS {
+                        Y::fill::<L, TILE_GROUPS>(tile, [block(0), block(1)], blocks);
+                    } else {
+                        Y::fill::<L, 1>(tile, [block(0)], blocks);
+                    }
+                    decode::<L, F>(tile, wide, blocks, weights);
+                    let mut first = 0;
+                    while first < count {
+                        let rows = (count - first).min(2 * TILE_HEIGHT);
+                        if configured != rows {
+                            tiles.configure(&shapes(rows));
+                            configured = rows;
+                        }
+                        let operands = Operands {
+                            wide,
+                            depth: blocks * F::COLUMNS / DEPTH,
+                            rows,
+                            activations: p.activations.as_ptr().wrapping_add(first * columns + at).cast(),
+                            stride: columns * WIDTH,
+                            weights: weights.cast_const().cast(),
+                            sums: tile.sums.add(first * wide * ROWS).cast(),
+                        };
+                        multiply(tiles, operands);
+                        first += rows;
+                    }
+                }
+                at += blocks * F::COLUMNS;
+            }
+            for index in 0..count {
+                for r in 0..wide {
+                    // SAFETY: this task owns the groups; there are as many sums.
+                    unsafe { p.results.put::<L>(group + r, index, L::float_load(tile.sums.add((index * wide + r) * ROWS))) };
+                }
+            }
+            group += wide;
+        }
+        if configured > 0 {
+            // SAFETY: the tiles are configured.
+            unsafe { tiles.release() };
+        }
+    }
+}
+
+/// The bits of the nearest bf16, ties to even, of what is a number; of others something that is none.
+#[inline(always)]
+fn nearest(value: f32) -> u32 {
+    let bits = value.to_bits();
+    bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16
+}
+
+/// Weights of columns that are laid out, as pairs of bf16.
+///
+/// # Safety
+/// The tile holds so many blocks of `wide` groups of rows, and `out` has room; see [`Lanes`].
+#[inline(always)]
+unsafe fn decode<L: Lanes, F: Form>(tile: Tile, wide: usize, blocks: usize, out: *mut u32) {
+    /// Byte `k` of a lane is its product with the bytes of entry `k`.
+    static PLACES: [i32; 4] = [1, 1 << 8, 1 << 16, 1 << 24];
+    let (groups, steps, least) = (Shape::<F>::GROUPS, Shape::<F>::STEPS, Shape::<F>::LEAST);
+    // SAFETY: the caller's promise.
+    unsafe {
+        let byte = |four: L::Int, k: usize| L::float(L::dot(L::zero(), four, L::every(&PLACES[k])));
+        let (offset, minus) = (L::float_every(&-(F::OFFSET as f32)), L::float_every(&-1.0));
+        for place in 0..blocks * groups {
+            for r in 0..wide {
+                let scale = L::float_load(tile.scales.cast_const().add((place * wide + r) * ROWS));
+                let mut minimum = L::float_zero();
+                if F::MINIMA {
+                    let block = place / groups;
+                    minimum = L::mul(minus, L::float_load(tile.minima.cast_const().add((block * wide + r) * ROWS)));
+                    if groups > 1 {
+                        let four = L::load(tile.least.cast_const().add(((block * least + place % groups / 4) * wide + r) * PIECE));
+                        minimum = L::mul(minimum, byte(four, place % 4));
+                    }
+                }
+                for step in 0..steps {
+                    let four = L::load(tile.codes.cast_const().add(((place * steps + step) * wide + r) * PIECE));
+                    let mut columns = [[0.0; ROWS]; 4];
+                    for (k, column) in columns.iter_mut().enumerate() {
+                        let product = L::mul(scale, L::add(byte(four, k), offset));
+                        L::float_store(if F::MINIMA { L::add(product, minimum) } else { product }, column.as_mut_ptr());
+                    }
+                    for (half, two) in columns.chunks_exact(2).enumerate() {
+                        let out = out.add(((2 * (place * steps + step) + half) * wide + r) * ROWS);
+                        for lane in 0..ROWS {
+                            out.add(lane).write(nearest(two[0][lane]) | nearest(two[1][lane]) << 16);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Some columns of 16 or 32 rows of weights, and of at most 32 rows of activations.
+struct Operands {
+    /// Groups of 16 rows of weights, 1 or 2.
+    wide: usize,
+    /// Tiles of columns.
+    depth: usize,
+    /// Rows of activations.
+    rows: usize,
+    activations: *const u8,
+    /// Bytes from one row of them to the next.
+    stride: usize,
+    /// By pair of columns, group of rows: pieces.
+    weights: *const u8,
+    /// By row, group of rows of weights: 16 results so far.
+    sums: *mut u8,
+}
+
+/// Adds the products of all columns to the results.
+///
+/// # Safety
+/// All parts are there; the tiles are configured by [`shapes`] for so many rows.
+#[inline(always)]
+unsafe fn multiply<X: Tiles>(tiles: &mut X, o: Operands) {
+    let both = o.wide == TILE_GROUPS;
+    let lower = o.rows > TILE_HEIGHT;
+    let stride = o.wide * PIECE;
+    let below = o.sums.wrapping_add(TILE_HEIGHT * stride);
+    // SAFETY: the caller's promise.
+    unsafe {
+        tiles.load::<0>(o.sums, stride);
+        if both {
+            tiles.load::<1>(o.sums.wrapping_add(PIECE), stride);
+        }
+        if lower {
+            tiles.load::<2>(below, stride);
+            if both {
+                tiles.load::<3>(below.wrapping_add(PIECE), stride);
+            }
+        }
+        for deep in 0..o.depth {
+            let activations = o.activations.wrapping_add(deep * DEPTH * WIDTH);
+            let weights = o.weights.wrapping_add(deep * DEPTH / 2 * stride);
+            tiles.load::<4>(activations, o.stride);
+            tiles.load::<6>(weights, stride);
+            tiles.dot_bf16::<0, 4, 6>();
+            if both {
+                tiles.load::<7>(weights.wrapping_add(PIECE), stride);
+                tiles.dot_bf16::<1, 4, 7>();
+            }
+            if lower {
+                tiles.load::<5>(activations.wrapping_add(TILE_HEIGHT * o.stride), o.stride);
+                tiles.dot_bf16::<2, 5, 6>();
+                if both {
+                    tiles.dot_bf16::<3, 5, 7>();
+                }
+            }
+        }
+        tiles.store::<0>(o.sums, stride);
+        if both {
+            tiles.store::<1>(o.sums.wrapping_add(PIECE), stride);
+        }
+        if lower {
+            tiles.store::<2>(below, stride);
+            if both {
+                tiles.store::<3>(below.wrapping_add(PIECE), stride);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gravure_core::contracts::{Activations, Phase};
+    use gravure_encodings::ENCODINGS;
+    use gravure_simd::Isa;
+    use half::bf16;
+
+    use super::nearest;
+    use crate::dispatch::Level;
+    use crate::{Inputs, Matrix, MatrixSource, Pool, linear};
+
+    #[test]
+    fn numbers_are_rounded_to_the_nearest() {
+        for value in [0.0, -0.0, 1.0, 1.0 + 1.0 / 256.0, 1.0 + 3.0 / 256.0, -3.7e-5, 6.1e4, f32::MAX, f32::INFINITY, f32::NEG_INFINITY, 1e-40] {
+            assert_eq!(nearest(value), u32::from(bf16::from_f32(value).to_bits()), "{value}");
+        }
+        assert!(bf16::from_bits(nearest(f32::NAN) as u16).is_nan());
+    }
+
+    /// Every encoding: products of prompts are those of weights and activations in bf16, summed in 64 bits; a row has the same
+    /// bits by itself and among others, and on one thread; decode is what it is without bf16.
+    #[test]
+    fn prompts_are_multiplied_in_bf16() {
+        let (pool, one) = (Pool::new(2), Pool::new(1));
+        let lanes = Isa::named("portable").unwrap();
+        let mut state = 7_u64;
+        let mut numbers = |count: usize| -> Vec<f32> {
+            let mut next = || {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 40) as f32 / 8_388_608.0 - 1.0
+            };
+            (0..count).map(|_| next()).collect()
+        };
+        for encoding in ENCODINGS.iter().filter(|e| e.layout().block_elements > 1 && e.can_encode()) {
+            for (rows, columns, count) in [(16, 256, 3), (52, 768, 37)] {
+                let weights = numbers(rows * columns);
+                let mut bytes = vec![0; encoding.row_bytes(columns as u64).unwrap() as usize * rows];
+                encoding.encode(&weights, columns, Some(&vec![1.0; columns]), &mut bytes).unwrap();
+                let row_bytes = bytes.len() / rows;
+                let read = |range: std::ops::Range<u64>, out: &mut Vec<u8>| {
+                    out.clear();
+                    out.extend_from_slice(&bytes[range.start as usize * row_bytes..range.end as usize * row_bytes]);
+                    Ok(())
+                };
+                let source = MatrixSource { name: "m", encoding: *encoding, rows, columns, rows_at_once: None, read: &read, grouped: None };
+                let mut matrix = Matrix::load(&pool, source, lanes, Activations::Fast).unwrap();
+                let values = numbers(count * columns);
+                let product = |matrix: &Matrix, pool: &Pool, values: &[f32], phase: Phase| {
+                    let mut out = vec![f32::NAN; values.len() / columns * rows];
+                    linear(pool, matrix, &mut Inputs::new(values, columns), phase, None, &mut out).unwrap();
+                    out
+                };
+                let wanted = product(&matrix, &pool, &values, Phase::Decode);
+                matrix.set_level(Level::software_tiles(true));
+                assert_eq!(product(&matrix, &pool, &values, Phase::Decode), wanted, "{} in decode", encoding.id());
+                let out = product(&matrix, &pool, &values, Phase::Prefill);
+                assert_eq!(product(&matrix, &one, &values, Phase::Prefill), out, "{} on one thread", encoding.id());
+                let short = |value: &f32| f64::from(bf16::from_f32(*value).to_f32());
+                let mut decoded = vec![0.0; columns];
+                for row in 0..rows {
+                    matrix.decode_row(row, &mut decoded).unwrap();
+                    for (i, x) in values.chunks_exact(columns).enumerate() {
+                        let terms = || x.iter().zip(&decoded).map(|(x, w)| short(x) * short(w));
+                        let (exact, size) = (terms().sum::<f64>(), terms().map(f64::abs).sum::<f64>());
+                        let got = f64::from(out[i * rows + row]);
+                        assert!((got - exact).abs() <= 2e-6 * size, "{} at {i}, {row}: {got}, not {exact} of {size}", encoding.id());
+                    }
+                }
+                for (i, x) in values.chunks_exact(columns).enumerate() {
+                    assert_eq!(product(&matrix, &pool, x, Phase::Prefill), out[i * rows..(i + 1) * rows], "{} row {i}", encoding.id());
+                }
+            }
+        }
+    }
+}
