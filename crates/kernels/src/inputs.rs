@@ -3,7 +3,7 @@
 use half::bf16;
 
 use crate::dispatch::Level;
-use crate::rounded::{Groups, Rounded};
+use crate::rounded::{Groups, Order, Rounded};
 use crate::{Pool, SharedRows};
 
 /// Activations, and their rounded forms where a kernel has asked for them.
@@ -43,12 +43,21 @@ impl<'a> Inputs<'a> {
         self.values
     }
 
-    /// The values rounded in blocks of `block` columns, and what a kernel reads of its groups.
-    pub(crate) fn rounded(&mut self, pool: &Pool, level: Level, block: usize, groups: (usize, i32, bool)) -> (&Rounded, &Groups) {
-        let index = match self.rounded.iter().position(|form| form.rounded.block == block) {
+    /// The values rounded in blocks of `block` columns, for a kernel that lays weights out from `laid_out_from` rows on, and what it
+    /// reads of its groups.
+    pub(crate) fn rounded(
+        &mut self,
+        pool: &Pool,
+        level: Level,
+        block: usize,
+        laid_out_from: usize,
+        groups: (usize, i32, bool),
+    ) -> (&Rounded, &Groups) {
+        let order = Order::of(level, self.rows(), laid_out_from);
+        let index = match self.rounded.iter().position(|form| form.rounded.block == block && form.rounded.order == order) {
             Some(index) => index,
             None => {
-                let rounded = Rounded::new(pool, level, self.values, self.columns, block);
+                let rounded = Rounded::new(pool, level, self.values, self.columns, block, order);
                 self.rounded.push(Form { rounded, groups: Vec::new() });
                 self.rounded.len() - 1
             }

@@ -52,7 +52,7 @@ use crate::form::{Form, MOST_COLUMNS, Shape};
 use crate::lanes::portable::Portable;
 use crate::lanes::{Lanes, ROWS};
 use crate::matrix::Room;
-use crate::rounded::{DIRECT_WIDTH, Groups, Order, Rounded, TILE_FROM, TILE_WIDTH, width};
+use crate::rounded::{DIRECT_WIDTH, Groups, Order, Rounded, TILE_WIDTH, width};
 use crate::{Pool, SharedRows};
 
 /// Columns that are laid out at a time: 32 rows of them fit in the first-level cache.
@@ -168,7 +168,7 @@ impl<F: Form, Y: Layout<F>> Product<'_, F, Y> {
                 let mut first = 0;
                 while first < count {
                     let sums = tile.sums.add(first * R * ROWS);
-                    let together = width(Order::Turns, first, count);
+                    let together = width(Order::Many, first, count);
                     match together {
                         1 => self.some::<L, R, 1>(tile, blocks, first, at, sums),
                         2 => self.some::<L, R, 2>(tile, blocks, first, at, sums),
@@ -206,11 +206,11 @@ impl<F: Form, Y: Layout<F>> Work for Product<'_, F, Y> {
         let count = self.results.out.rows();
         // SAFETY: the promise of whoever made this value.
         unsafe {
-            if count < TILE_FROM {
+            if self.rounded.order == Order::Few {
                 for group in self.range.clone() {
                     let mut first = 0;
                     while first < count {
-                        let together = width(Order::Turns, first, count);
+                        let together = width(Order::Few, first, count);
                         match together {
                             1 => self.direct::<L, 1>(group, first),
                             2 => self.direct::<L, 2>(group, first),
@@ -251,6 +251,8 @@ pub(crate) trait Integer: Send + Sync + std::fmt::Debug {
     fn bytes(&self) -> u64;
     /// Columns of the blocks in which activations are rounded.
     fn block(&self) -> usize;
+    /// Rows of activations from which on it lays weights out in bytes.
+    fn laid_out_from(&self) -> usize;
     /// What of the activations' groups the kernel reads: columns of a group, offset, whether minima.
     fn groups(&self) -> (usize, i32, bool);
     /// Multiplies; see [`crate::linear`].
@@ -323,6 +325,10 @@ impl<F: Form, Y: Layout<F>> Integer for Packed<F, Y> {
         F::COLUMNS
     }
 
+    fn laid_out_from(&self) -> usize {
+        Y::LAID_OUT_FROM
+    }
+
     fn groups(&self) -> (usize, i32, bool) {
         (F::GROUP, F::OFFSET, F::MINIMA)
     }
@@ -330,7 +336,7 @@ impl<F: Form, Y: Layout<F>> Integer for Packed<F, Y> {
     fn multiply(&self, pool: &Pool, level: Level, rounded: &Rounded, groups: &Groups, bias: Option<&[f32]>, out: &mut [f32]) {
         let results = Results { rows: self.rows, bias, out: SharedRows::new(out, self.rows) };
         let results = &results;
-        self.by_groups(pool, results.out.rows() < TILE_FROM, &|range| {
+        self.by_groups(pool, rounded.order == Order::Few, &|range| {
             // SAFETY: the level was detected; the rows are as long as the matrix is wide, since `linear` has
             // checked it; tasks have disjoint groups of rows.
             ROOM.with_borrow_mut(|room| unsafe { level.run(Product { packed: self, rounded, groups, range, level, results, room }) });

@@ -31,7 +31,7 @@ pub fn linear(pool: &Pool, matrix: &Matrix, inputs: &mut Inputs<'_>, phase: Phas
                     integer.multiply_bf16(pool, level, inputs.bf16(pool), bias, out);
                     return;
                 }
-                let (rounded, groups) = inputs.rounded(pool, level, integer.block(), integer.groups());
+                let (rounded, groups) = inputs.rounded(pool, level, integer.block(), integer.laid_out_from(), integer.groups());
                 integer.multiply(pool, level, rounded, groups, bias, out);
             };
             match matrix.order() {

@@ -11,26 +11,34 @@ use crate::{Pool, SharedRows};
 /// Columns whose codes are summed: the shortest group of any encoding.
 pub(crate) const SUMMED: usize = 16;
 
-/// From so many rows on, kernels lay out the weights in tiles first.
-pub(crate) const TILE_FROM: usize = 8;
-/// Rows of a panel that meets tiles: results of so many in two groups of rows fill the registers.
+/// From so many rows on, a processor's tiles multiply where it has them.
+const TILES_FROM: usize = 8;
+/// Rows of a panel that meets weights that are laid out: results of so many in two groups of rows fill the registers.
 pub(crate) const TILE_WIDTH: usize = 6;
 /// Rows of a panel that meets weights as they are stored.
 pub(crate) const DIRECT_WIDTH: usize = 4;
 
-/// The order of the codes of a panel.
+/// The order of the codes of rows, which says what they meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// Rows take turns: of each four codes.
-    Turns,
+    /// Rows of a panel take turns: of each four codes. Weights as they are stored.
+    Few,
+    /// The same in wider panels: weights that are laid out.
+    Many,
     /// Row by row, in panels as high as a processor's tiles.
     Rows,
 }
 
 impl Order {
-    /// What `rows` rows meet on a processor.
-    pub(crate) fn of(level: Level, rows: usize) -> Self {
-        if level.has_tiles() && rows >= TILE_FROM { Self::Rows } else { Self::Turns }
+    /// What `rows` rows meet on a processor, where a kernel lays weights out from `laid_out_from` rows on.
+    pub(crate) fn of(level: Level, rows: usize, laid_out_from: usize) -> Self {
+        if level.has_tiles() && rows >= TILES_FROM {
+            Self::Rows
+        } else if rows >= laid_out_from {
+            Self::Many
+        } else {
+            Self::Few
+        }
     }
 }
 
@@ -38,15 +46,11 @@ impl Order {
 #[inline(always)]
 pub(crate) fn width(order: Order, first: usize, rows: usize) -> usize {
     let left = rows - first;
-    if order == Order::Rows {
-        left.min(TILE_HEIGHT)
-    } else if rows < TILE_FROM {
-        left.min(DIRECT_WIDTH)
-    } else {
-        match left {
-            4 | 5 => 4,
-            _ => left.min(TILE_WIDTH),
-        }
+    match (order, left) {
+        (Order::Rows, _) => left.min(TILE_HEIGHT),
+        (Order::Few, _) => left.min(DIRECT_WIDTH),
+        (Order::Many, 4 | 5) => 4,
+        (Order::Many, _) => left.min(TILE_WIDTH),
     }
 }
 
@@ -94,7 +98,7 @@ impl Work for Round<'_> {
         let width = self.values.len() / self.columns;
         let mut bytes = [0_i8; MOST];
         let (row_stride, step_stride) = match self.order {
-            Order::Turns => (1, width),
+            Order::Few | Order::Many => (1, width),
             Order::Rows => (self.columns / 4, 1),
         };
         for (row, values) in self.values.chunks_exact(self.columns).enumerate() {
@@ -140,9 +144,8 @@ fn nearest(value: f32) -> i8 {
 
 impl Rounded {
     /// Rounds `values`, rows of `columns`, which is a multiple of `block`, which is one of 16 and at most 256.
-    pub(crate) fn new(pool: &Pool, level: Level, values: &[f32], columns: usize, block: usize) -> Self {
+    pub(crate) fn new(pool: &Pool, level: Level, values: &[f32], columns: usize, block: usize, order: Order) -> Self {
         let rows = values.len() / columns.max(1);
-        let order = Order::of(level, rows);
         let mut out = Self {
             rows,
             columns,

@@ -240,7 +240,7 @@ mod tests {
                     },
                 };
                 let mut matrix = Matrix::load(&pool, source, lanes, Activations::Fast).unwrap();
-                for count in [8, 37] {
+                for count in [8, 37, 71] {
                     let values = numbers(count * columns, 2);
                     let product = |matrix: &Matrix| {
                         let mut out = vec![f32::NAN; count * rows];

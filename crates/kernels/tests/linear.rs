@@ -7,6 +7,9 @@ use gravure_encodings::ENCODINGS;
 use gravure_kernels::{GroupedSource, Inputs, Matrix, MatrixSource, Pool, linear};
 use gravure_simd::Isa;
 
+/// Rows of activations, so many that every kernel lays weights out.
+const MANY: usize = 71;
+
 /// A generator of even numbers between -1 and 1.
 struct Random(u64);
 
@@ -76,7 +79,7 @@ fn products_are_those_of_decoded_weights() {
     let pool = Pool::new(2);
     let mut random = Random(1);
     for encoding in encodings() {
-        for (rows, columns, count) in [(1, 256, 1), (33, 512, 3), (50, 768, 9), (16, 256, 33)] {
+        for (rows, columns, count) in [(1, 256, 1), (33, 512, 3), (50, 768, 9), (16, 256, 33), (50, 768, MANY)] {
             let weights = weights(&mut random, rows, columns);
             let importance = vec![1.0; columns];
             let mut bytes = vec![0; encoding.row_bytes(columns as u64).unwrap() as usize * rows];
@@ -122,7 +125,7 @@ fn products_are_those_of_decoded_weights() {
 fn blocks_of_any_bits_are_what_they_decode_to() {
     let pool = Pool::new(2);
     let mut random = Random(4);
-    let (rows, columns, count) = (20, 512, 9);
+    let (rows, columns, count) = (20, 512, MANY);
     for encoding in encodings() {
         let layout = encoding.layout();
         let mut bytes = vec![0; encoding.row_bytes(columns as u64).unwrap() as usize * rows];
@@ -166,7 +169,7 @@ fn blocks_of_any_bits_are_what_they_decode_to() {
 fn rounding_costs_no_more_than_its_steps() {
     let pool = Pool::new(2);
     let mut random = Random(3);
-    let (rows, columns, count) = (32, 512, 40);
+    let (rows, columns, count) = (32, 512, MANY);
     for encoding in encodings() {
         let weights = weights(&mut random, rows, columns);
         let mut bytes = vec![0; encoding.row_bytes(columns as u64).unwrap() as usize * rows];
@@ -195,7 +198,7 @@ fn rounding_costs_no_more_than_its_steps() {
 fn a_row_does_not_depend_on_its_company() {
     let pools = [Pool::new(1), Pool::new(2), Pool::new(3), Pool::new(8)];
     let mut random = Random(2);
-    let (rows, columns, count) = (70, 1024, 37);
+    let (rows, columns, count) = (70, 1024, MANY);
     for encoding in encodings() {
         let weights = weights(&mut random, rows, columns);
         let mut bytes = vec![0; encoding.row_bytes(columns as u64).unwrap() as usize * rows];
@@ -207,7 +210,7 @@ fn a_row_does_not_depend_on_its_company() {
             for pool in &pools[1..] {
                 assert_eq!(product(pool, &matrix, &values, None), all, "{} threads", pool.threads());
             }
-            for size in [1, 2, 3, 4, 5, 7, 8, 11, 16] {
+            for size in [1, 2, 3, 4, 5, 7, 8, 11, 16, 64, 68, 69] {
                 for (i, part) in values.chunks(size * columns).enumerate() {
                     let out = product(&pools[1], &matrix, part, None);
                     assert_eq!(out, all[i * size * rows..][..out.len()], "{} {}: rows of {size}", encoding.id(), matrix.kernel());
@@ -265,7 +268,7 @@ fn integers_in_groups_are_multiplied_as_they_are() {
                 let matrix = load(Activations::Fast);
                 assert!(matrix.kernel().starts_with("int8") && matrix.bytes() < (rows.next_multiple_of(16) * columns * 2) as u64);
                 assert!(load(Activations::F32).kernel().starts_with("float"));
-                let values = whole(&mut random, 9 * columns);
+                let values = whole(&mut random, MANY * columns);
                 let out = product(&pools[1], &matrix, &values, None);
                 assert_eq!(out, product(&pools[0], &matrix, &values, None));
                 for (i, x) in values.chunks_exact(columns).enumerate() {

@@ -267,7 +267,9 @@ mod tests {
 
     #[test]
     fn numbers_are_rounded_to_the_nearest() {
-        for value in [0.0, -0.0, 1.0, 1.0 + 1.0 / 256.0, 1.0 + 3.0 / 256.0, -3.7e-5, 6.1e4, f32::MAX, f32::INFINITY, f32::NEG_INFINITY, 1e-40] {
+        for value in
+            [0.0, -0.0, 1.0, 1.0 + 1.0 / 256.0, 1.0 + 3.0 / 256.0, -3.7e-5, 6.1e4, f32::MAX, f32::INFINITY, f32::NEG_INFINITY, 1e-40]
+        {
             assert_eq!(nearest(value), u32::from(bf16::from_f32(value).to_bits()), "{value}");
         }
         assert!(bf16::from_bits(nearest(f32::NAN) as u16).is_nan());

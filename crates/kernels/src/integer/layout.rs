@@ -15,6 +15,9 @@ pub(crate) trait Layout<F: Form>: Copy + Send + Sync + std::fmt::Debug + 'static
     /// What products with it are called, for people.
     const NAME: &'static str;
 
+    /// Rows of activations from which on codes are laid out in bytes first.
+    const LAID_OUT_FROM: usize;
+
     /// Takes a row of a block apart.
     fn split(row: &[u8], parts: &mut Self::Parts);
 

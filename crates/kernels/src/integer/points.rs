@@ -131,6 +131,7 @@ impl<F: Lattice> Layout<F> for Points {
     type Parts = (Parts, Numbers);
     const BYTES: usize = Shape::<F>::HEAD + F::COLUMNS / PART / 2 * Room::<F>::PAIR;
     const NAME: &'static str = "int8 points";
+    const LAID_OUT_FROM: usize = 8;
 
     #[inline(always)]
     fn split(row: &[u8], (parts, numbers): &mut Self::Parts) {
@@ -391,7 +392,7 @@ mod tests {
                 for level in sets.iter().copied().chain([lanes, Level::software_tiles(false)]) {
                     let points = load(level, true);
                     assert!(points.kernel().starts_with("int8 points") && points.bytes() < codes.bytes(), "{}", points.kernel());
-                    for count in [1, 3, 4, 37] {
+                    for count in [1, 3, 4, 37, 71] {
                         let values: Vec<f32> = (0..count * columns).map(|_| next() as f32 / 8_388_608.0 - 1.0).collect();
                         let product = |matrix: &Matrix| {
                             let mut out = vec![f32::NAN; count * rows];
@@ -416,6 +417,6 @@ mod tests {
                 }
             }
         }
-        assert!(tried >= 7 * 2 * 2 * 4);
+        assert!(tried >= 7 * 2 * 2 * 5);
     }
 }
