@@ -338,6 +338,21 @@ mod tests {
         }
     }
 
+    struct ThreeLevels;
+
+    impl LatticeVisitor for ThreeLevels {
+        type Output = bool;
+
+        fn visit<F: Lattice>(self) -> bool {
+            !F::TRITS || F::POINTS.iter().all(|point| point.to_le_bytes().into_iter().all(|level| level < 3))
+        }
+    }
+
+    #[test]
+    fn coordinates_in_base_three_have_three_levels() {
+        assert!(ENCODINGS.iter().filter_map(|encoding| visit_lattice(encoding.id(), ThreeLevels)).all(|three| three));
+    }
+
     /// Blocks of any bits, looked up by every instruction set that can, and by arrays: products with few rows, with many, and
     /// decoded rows have the bits that those of codes have. Ends of rows, of groups of 16 rows and of tiles are among them.
     #[test]
