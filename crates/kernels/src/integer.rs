@@ -32,6 +32,7 @@ mod multiply;
 mod panel;
 mod points;
 mod tile;
+mod walk;
 
 use std::cell::RefCell;
 use std::marker::PhantomData;

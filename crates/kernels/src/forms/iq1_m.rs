@@ -52,9 +52,4 @@ impl Lattice for Iq1M {
             numbers.points[v] = u16::from(row[v]) | u16::from(high & 7) << 8;
         }
     }
-
-    #[inline(always)]
-    fn codes(levels: u64, _turned: u64) -> u64 {
-        levels
-    }
 }

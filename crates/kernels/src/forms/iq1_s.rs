@@ -55,9 +55,4 @@ impl Lattice for Iq1S {
             numbers.points[v] = u16::from(row[2 + v]) | (word >> (3 * (v % 4)) & 7) << 8;
         }
     }
-
-    #[inline(always)]
-    fn codes(levels: u64, _turned: u64) -> u64 {
-        levels
-    }
 }

@@ -50,9 +50,4 @@ impl Lattice for Iq2S {
         }
         numbers.signs.copy_from_slice(&row[34..66]);
     }
-
-    #[inline(always)]
-    fn codes(levels: u64, turned: u64) -> u64 {
-        levels | turned << 2
-    }
 }

@@ -51,9 +51,4 @@ impl Lattice for Iq2Xs {
             (numbers.points[v], numbers.signs[v]) = (word & 511, eight_signs(u32::from(word >> 9)));
         }
     }
-
-    #[inline(always)]
-    fn codes(levels: u64, turned: u64) -> u64 {
-        levels | turned << 2
-    }
 }

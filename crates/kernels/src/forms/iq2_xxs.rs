@@ -52,9 +52,4 @@ impl Lattice for Iq2Xxs {
             (numbers.points[v], numbers.signs[v]) = (row[at + k].into(), eight_signs(signs >> (7 * k)));
         }
     }
-
-    #[inline(always)]
-    fn codes(levels: u64, turned: u64) -> u64 {
-        levels | turned << 2
-    }
 }

@@ -60,9 +60,4 @@ impl Lattice for Iq3Xxs {
         }
         numbers.points.iter_mut().zip(&row[2..66]).for_each(|(point, byte)| *point = u16::from(*byte));
     }
-
-    #[inline(always)]
-    fn codes(levels: u64, turned: u64) -> u64 {
-        levels | turned << 3
-    }
 }

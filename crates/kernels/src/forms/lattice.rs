@@ -48,8 +48,11 @@ pub(crate) trait Lattice: Form {
     /// Takes a row of a block apart, but for codes.
     fn numbers(row: &[u8], parts: &mut Parts, numbers: &mut Numbers);
 
-    /// Codes as planes of bits have them of eight levels, with ones where weights are turned around.
-    fn codes(levels: u64, turned: u64) -> u64;
+    /// Codes as planes of bits have them of eight levels, with ones where weights are turned around: a bit above the level's.
+    #[inline(always)]
+    fn codes(levels: u64, turned: u64) -> u64 {
+        levels | turned << (if Self::WEIGHTS == 4 { 3 } else { 2 })
+    }
 }
 
 /// Takes a row of a block apart, with codes.

@@ -13,6 +13,7 @@ use gravure_simd::arch::{TILES, TileShape, Tiles};
 
 use super::layout::Layout;
 use super::tile::{Line, Tile};
+use super::walk::{Columns, walk};
 use super::{Packed, Results, TILE_COLUMNS, TILE_GROUPS};
 use crate::dispatch::{Level, TileWork, Work};
 use crate::form::{Form, PIECE, Shape};
@@ -76,59 +77,54 @@ impl<L: Lanes, F: Form, Y: Layout<F>> TileWork for ByTiles<'_, L, F, Y> {
     #[inline(always)]
     fn run<X: Tiles>(self, tiles: &mut X) {
         let Self { product: p, tile, weights, .. } = self;
-        let (count, columns) = (p.results.out.rows(), p.packed.columns);
-        let mut configured = 0;
-        let mut group = p.range.start;
-        while group < p.range.end {
-            let wide = (p.range.end - group).min(TILE_GROUPS);
-            // SAFETY: the tile has room for so many results.
-            unsafe { tile.sums.write_bytes(0, count * wide * ROWS) };
-            let mut at = 0;
-            while at < columns {
-                let blocks = TILE_COLUMNS.min(columns - at) / F::COLUMNS;
-                let block = |r: usize| p.packed.block(group + r).wrapping_add(at / F::COLUMNS * Y::BYTES);
-                // SAFETY: the promise of whoever made the product; the tile and the weights have room for its columns; tiles are
-                // configured for the rows of each panel, and no other value works on them.
-                unsafe {
-                    if wide == TILE_GROUPS {
-                        Y::fill::<L, TILE_GROUPS>(tile, [block(0), block(1)], blocks);
-                    } else {
-                        Y::fill::<L, 1>(tile, [block(0)], blocks);
-                    }
-                    decode::<L, F>(tile, wide, blocks, weights);
-                    let mut first = 0;
-                    while first < count {
-                        let rows = (count - first).min(2 * TILE_HEIGHT);
-                        if configured != rows {
-                            tiles.configure(&shapes(rows));
-                            configured = rows;
-                        }
-                        let operands = Operands {
-                            wide,
-                            depth: blocks * F::COLUMNS / DEPTH,
-                            rows,
-                            activations: p.activations.as_ptr().wrapping_add(first * columns + at).cast(),
-                            stride: columns * WIDTH,
-                            weights: weights.cast_const().cast(),
-                            sums: tile.sums.add(first * wide * ROWS).cast(),
-                        };
-                        multiply(tiles, operands);
-                        first += rows;
-                    }
-                }
-                at += blocks * F::COLUMNS;
+        let mut work = Halves { product: p, tile, weights, tiles, configured: 0 };
+        // SAFETY: the promise of whoever made the product; no other value works on the tiles, which are released where they
+        // were configured.
+        unsafe {
+            walk::<L, F, Y>(p.packed, p.range.clone(), p.results, tile, &mut work);
+            if work.configured > 0 {
+                work.tiles.release();
             }
-            for index in 0..count {
-                for r in 0..wide {
-                    // SAFETY: this task owns the groups; there are as many sums.
-                    unsafe { p.results.put::<L>(group + r, index, L::float_load(tile.sums.add((index * wide + r) * ROWS))) };
-                }
-            }
-            group += wide;
         }
-        if configured > 0 {
-            // SAFETY: the tiles are configured.
-            unsafe { tiles.release() };
+    }
+}
+
+/// Columns by tiles of bf16.
+struct Halves<'a, X, F: Form, Y: Layout<F>> {
+    product: &'a ProductBf16<'a, F, Y>,
+    tile: Tile,
+    weights: *mut u32,
+    tiles: &'a mut X,
+    /// Rows of activations that the tiles are configured for.
+    configured: usize,
+}
+
+impl<X: Tiles, F: Form, Y: Layout<F>> Columns for Halves<'_, X, F, Y> {
+    #[inline(always)]
+    unsafe fn multiply<L: Lanes>(&mut self, wide: usize, at: usize, blocks: usize) {
+        let (count, columns) = (self.product.results.out.rows(), self.product.packed.columns);
+        // SAFETY: the caller's promise; the weights have room for so many columns; tiles are configured for the rows of each panel.
+        unsafe {
+            decode::<L, F>(self.tile, wide, blocks, self.weights);
+            let mut first = 0;
+            while first < count {
+                let rows = (count - first).min(2 * TILE_HEIGHT);
+                if self.configured != rows {
+                    self.tiles.configure(&shapes(rows));
+                    self.configured = rows;
+                }
+                let operands = Operands {
+                    wide,
+                    depth: blocks * F::COLUMNS / DEPTH,
+                    rows,
+                    activations: self.product.activations.as_ptr().wrapping_add(first * columns + at).cast(),
+                    stride: columns * WIDTH,
+                    weights: self.weights.cast_const().cast(),
+                    sums: self.tile.sums.add(first * wide * ROWS).cast(),
+                };
+                multiply(self.tiles, operands);
+                first += rows;
+            }
         }
     }
 }

@@ -4,7 +4,8 @@ use std::marker::PhantomData;
 
 use gravure_simd::arch::Tiles;
 
-use super::{Layout, Product, TILE_COLUMNS, TILE_GROUPS, Tile};
+use super::walk::{Columns, walk};
+use super::{Layout, Product, Tile};
 use crate::dispatch::TileWork;
 use crate::form::{Form, Shape};
 use crate::lanes::{Lanes, ROWS};
@@ -23,7 +24,31 @@ impl<L: Lanes, F: Form, Y: Layout<F>> TileWork for ByTiles<'_, L, F, Y> {
     #[inline(always)]
     fn run<X: Tiles>(self, tiles: &mut X) {
         let (p, tile) = (self.product, self.tile);
-        let (count, columns) = (p.results.out.rows(), p.packed.columns);
+        let mut work = Bytes { product: p, tile, tiles, configured: 0 };
+        // SAFETY: the promise of whoever made the product; no other value works on the tiles, which are released where they
+        // were configured.
+        unsafe {
+            walk::<L, F, Y>(p.packed, p.range.clone(), p.results, tile, &mut work);
+            if work.configured > 0 {
+                work.tiles.release();
+            }
+        }
+    }
+}
+
+/// Columns by tiles of bytes.
+struct Bytes<'a, X, F: Form, Y: Layout<F>> {
+    product: &'a Product<'a, F, Y>,
+    tile: Tile,
+    tiles: &'a mut X,
+    /// Rows of activations that the tiles are configured for.
+    configured: usize,
+}
+
+impl<X: Tiles, F: Form, Y: Layout<F>> Columns for Bytes<'_, X, F, Y> {
+    #[inline(always)]
+    unsafe fn multiply<L: Lanes>(&mut self, wide: usize, at: usize, blocks: usize) {
+        let (p, tile, count) = (self.product, self.tile, self.product.results.out.rows());
         let geometry = Geometry {
             groups: Shape::<F>::GROUPS,
             steps: Shape::<F>::STEPS,
@@ -31,67 +56,37 @@ impl<L: Lanes, F: Form, Y: Layout<F>> TileWork for ByTiles<'_, L, F, Y> {
             minima: F::MINIMA,
             least: Shape::<F>::LEAST,
         };
-        let mut configured = 0;
-        let mut group = p.range.start;
-        while group < p.range.end {
-            let wide = (p.range.end - group).min(TILE_GROUPS);
-            // SAFETY: the tile has room for so many results.
-            unsafe { tile.sums.write_bytes(0, count * wide * ROWS) };
-            let mut at = 0;
-            while at < columns {
-                let blocks = TILE_COLUMNS.min(columns - at) / F::COLUMNS;
-                let block = |r: usize| p.packed.block(group + r).wrapping_add(at / F::COLUMNS * Y::BYTES);
-                // SAFETY: the promise of whoever made the product; the tile has room for its columns; tiles are
-                // configured for the rows of each panel, and no other value works on them.
-                unsafe {
-                    if wide == TILE_GROUPS {
-                        Y::fill::<L, TILE_GROUPS>(tile, [block(0), block(1)], blocks);
-                    } else {
-                        Y::fill::<L, 1>(tile, [block(0)], blocks);
-                    }
-                    let mut first = 0;
-                    while first < count {
-                        let rows = width(Order::Rows, first, count);
-                        if configured != rows {
-                            tiles.configure(&tiles::shapes(rows, geometry.steps));
-                            configured = rows;
-                        }
-                        // Scales and sums take turns: those of the columns from `at` on.
-                        let panel = p.panel::<1>(first);
-                        let operands = Operands {
-                            geometry,
-                            wide,
-                            blocks,
-                            codes: tile.codes.cast_const(),
-                            scales: tile.scales.cast_const(),
-                            minima: tile.minima.cast_const(),
-                            least: tile.least.cast_const(),
-                            rows,
-                            activations: panel.codes.cast::<u8>().wrapping_add(at),
-                            stride: columns,
-                            factors: panel.scales.wrapping_add(at / F::COLUMNS * rows),
-                            starts: panel.starts.wrapping_add(at / F::GROUP * rows),
-                            negated: panel.negated.wrapping_add(at / F::GROUP * rows),
-                            words: panel.words.wrapping_add(at / F::GROUP / 2 * rows),
-                            sums: tile.sums.add(first * wide * ROWS),
-                        };
-                        tiles::multiply::<L, X>(tiles, operands);
-                        first += rows;
-                    }
+        let mut first = 0;
+        while first < count {
+            let rows = width(Order::Rows, first, count);
+            // Scales and sums take turns: those of the columns from `at` on.
+            let panel = p.panel::<1>(first);
+            // SAFETY: the caller's promise; tiles are configured for the rows of each panel.
+            unsafe {
+                if self.configured != rows {
+                    self.tiles.configure(&tiles::shapes(rows, geometry.steps));
+                    self.configured = rows;
                 }
-                at += blocks * F::COLUMNS;
+                let operands = Operands {
+                    geometry,
+                    wide,
+                    blocks,
+                    codes: tile.codes.cast_const(),
+                    scales: tile.scales.cast_const(),
+                    minima: tile.minima.cast_const(),
+                    least: tile.least.cast_const(),
+                    rows,
+                    activations: panel.codes.cast::<u8>().wrapping_add(at),
+                    stride: p.packed.columns,
+                    factors: panel.scales.wrapping_add(at / F::COLUMNS * rows),
+                    starts: panel.starts.wrapping_add(at / F::GROUP * rows),
+                    negated: panel.negated.wrapping_add(at / F::GROUP * rows),
+                    words: panel.words.wrapping_add(at / F::GROUP / 2 * rows),
+                    sums: tile.sums.add(first * wide * ROWS),
+                };
+                tiles::multiply::<L, X>(self.tiles, operands);
             }
-            for index in 0..count {
-                for r in 0..wide {
-                    // SAFETY: this task owns the groups; there are as many sums.
-                    unsafe { p.results.put::<L>(group + r, index, L::float_load(tile.sums.add((index * wide + r) * ROWS))) };
-                }
-            }
-            group += wide;
-        }
-        if configured > 0 {
-            // SAFETY: the tiles are configured.
-            unsafe { tiles.release() };
+            first += rows;
         }
     }
 }

@@ -64,9 +64,9 @@ static OF_FOUR: [[u8; PIECE]; 2] = [fields(0, 0, 3), fields(1, 0, 3)];
 static OF_EIGHT: [[u8; PIECE]; 4] = [fields(0, 0, 2), fields(0, 4, 2), fields(1, 0, 2), fields(1, 4, 2)];
 
 /// What follows from a lattice's constants.
-struct Room<F>(PhantomData<F>);
+struct PointShape<F>(PhantomData<F>);
 
-impl<F: Lattice> Room<F> {
+impl<F: Lattice> PointShape<F> {
     /// Steps of four columns of a point.
     const STEPS: usize = F::WEIGHTS / 4;
     /// Times that 64 numbers are looked up in a part.
@@ -129,7 +129,7 @@ fn trits(levels: u64) -> (u8, u8) {
 
 impl<F: Lattice> Layout<F> for Points {
     type Parts = (Parts, Numbers);
-    const BYTES: usize = Shape::<F>::HEAD + F::COLUMNS / PART / 2 * Room::<F>::PAIR;
+    const BYTES: usize = Shape::<F>::HEAD + F::COLUMNS / PART / 2 * PointShape::<F>::PAIR;
     const NAME: &'static str = "int8 points";
     const LAID_OUT_FROM: usize = 8;
 
@@ -143,27 +143,27 @@ impl<F: Lattice> Layout<F> for Points {
         for (lane, (parts, numbers)) in rows.iter().enumerate() {
             Shape::<F>::pack_head(lane, parts, out);
             for (part, points) in numbers.points[..F::COLUMNS / F::WEIGHTS].chunks_exact(of_a_part).enumerate() {
-                let out = &mut out[Shape::<F>::HEAD + part / 2 * Room::<F>::PAIR..][..Room::<F>::PAIR];
+                let out = &mut out[Shape::<F>::HEAD + part / 2 * PointShape::<F>::PAIR..][..PointShape::<F>::PAIR];
                 for (index, number) in points.iter().enumerate() {
-                    let (time, at) = (part % 2 * Room::<F>::TIMES + index / 4, place(lane, index % 4));
+                    let (time, at) = (part % 2 * PointShape::<F>::TIMES + index / 4, place(lane, index % 4));
                     let (byte, mut bit) = if F::TRITS {
                         let (five, three) = trits(F::POINTS[usize::from(*number)]);
-                        out[Room::<F>::HALVES_AT + at] |= (three & 15) << (4 * (part % 2));
+                        out[PointShape::<F>::HALVES_AT + at] |= (three & 15) << (4 * (part % 2));
                         (five, three >> 4)
                     } else {
                         (*number as u8, (number >> 8) as u8)
                     };
                     out[time * NUMBERS + at] = byte;
-                    if Room::<F>::BIT {
+                    if PointShape::<F>::BIT {
                         bit <<= at % 8;
-                        out[Room::<F>::BITS_AT + (time * NUMBERS + at) / 8] |= bit;
+                        out[PointShape::<F>::BITS_AT + (time * NUMBERS + at) / 8] |= bit;
                     }
                 }
                 if F::SIGNS {
                     let signs = &numbers.signs[part * PART / 8..][..PART / 8];
                     for step in 0..STEPS {
                         let four = signs[step / 2] >> (4 * (step % 2)) & 15;
-                        out[Room::<F>::SIGNS_AT + part % 2 * SIGNS + step * PIECE / 8 + lane / 2] |= four << (4 * (lane % 2));
+                        out[PointShape::<F>::SIGNS_AT + part % 2 * SIGNS + step * PIECE / 8 + lane / 2] |= four << (4 * (lane % 2));
                     }
                 }
             }
@@ -188,27 +188,27 @@ impl<F: Lattice> Layout<F> for Points {
         for (eight, codes) in codes.chunks_exact_mut(8).enumerate() {
             let column = group * F::GROUP + 8 * eight;
             let (part, within) = (column / PART, column % PART);
-            let pair = &block[Shape::<F>::HEAD + part / 2 * Room::<F>::PAIR..][..Room::<F>::PAIR];
+            let pair = &block[Shape::<F>::HEAD + part / 2 * PointShape::<F>::PAIR..][..PointShape::<F>::PAIR];
             let mut levels = [0; 8];
             for (k, levels) in levels.chunks_exact_mut(F::WEIGHTS).enumerate() {
                 let index = within / F::WEIGHTS + k;
-                let (time, at) = (part % 2 * Room::<F>::TIMES + index / 4, place(lane, index % 4));
+                let (time, at) = (part % 2 * PointShape::<F>::TIMES + index / 4, place(lane, index % 4));
                 let number = usize::from(pair[time * NUMBERS + at]);
-                let bit = || usize::from(pair[Room::<F>::BITS_AT + (time * NUMBERS + at) / 8] >> (at % 8) & 1);
+                let bit = || usize::from(pair[PointShape::<F>::BITS_AT + (time * NUMBERS + at) / 8] >> (at % 8) & 1);
                 if F::TRITS {
-                    let three = usize::from(pair[Room::<F>::HALVES_AT + at] >> (4 * (part % 2)) & 15) | bit() << 4;
+                    let three = usize::from(pair[PointShape::<F>::HALVES_AT + at] >> (4 * (part % 2)) & 15) | bit() << 4;
                     for (i, level) in levels.iter_mut().enumerate() {
                         let (from, power) = if i < 5 { (number, i) } else { (three, i - 5) };
                         *level = (from / 3_usize.pow(power as u32) % 3) as u8;
                     }
                 } else {
-                    let point = F::POINTS[number | if Room::<F>::BIT { bit() << 8 } else { 0 }];
+                    let point = F::POINTS[number | if PointShape::<F>::BIT { bit() << 8 } else { 0 }];
                     levels.copy_from_slice(&point.to_le_bytes()[..F::WEIGHTS]);
                 }
             }
             let mut signs = 0;
             if F::SIGNS {
-                let at = |step: usize| Room::<F>::SIGNS_AT + part % 2 * SIGNS + step * PIECE / 8 + lane / 2;
+                let at = |step: usize| PointShape::<F>::SIGNS_AT + part % 2 * SIGNS + step * PIECE / 8 + lane / 2;
                 let four = |step: usize| pair[at(step)] >> (4 * (lane % 2)) & 15;
                 signs = four(within / 4) | four(within / 4 + 1) << 4;
             }
@@ -246,7 +246,7 @@ impl<F: Lattice, const T: usize> PointWork for Direct<F, T> {
                     // Two parts at a time: scales of groups of 32 lie in halves of bytes.
                     written_out!(2, next, {
                         let part = first + next;
-                        let codes = Room::<F>::codes::<L>(block, first, next);
+                        let codes = PointShape::<F>::codes::<L>(block, first, next);
                         for group in 0..PART / F::GROUP {
                             let group_of_block = part * (PART / F::GROUP) + group;
                             let place = index * Shape::<F>::GROUPS + group_of_block;
@@ -300,7 +300,7 @@ impl<F: Lattice, const R: usize> PointWork for Fill<F, R> {
                     let d = Shape::<F>::d::<L>(block);
                     let place = index * Shape::<F>::GROUPS;
                     for part in 0..F::COLUMNS / PART {
-                        let codes = Room::<F>::codes::<L>(block, part / 2 * 2, part % 2);
+                        let codes = PointShape::<F>::codes::<L>(block, part / 2 * 2, part % 2);
                         for step in 0..STEPS {
                             let at = (((place * Shape::<F>::STEPS) + part * STEPS + step) * R + r) * PIECE;
                             L::store(codes[step], tile.codes.add(at));
