@@ -91,7 +91,7 @@ pub struct Calibrated {
 /// the text is too short; `Input` where values are no numbers; `Environment` where the file cannot be
 /// written; `Interrupted`.
 pub fn calibrate(request: &CalibrateRequest, observer: &dyn Observer) -> Result<Calibrated> {
-    let engine = load(&LoadOptions { positions: request.context, ..request.model.clone() }, observer)?;
+    let engine = load(&LoadOptions { positions: request.context, ..request.model.as_original() }, observer)?;
     calibrate_loaded(request, &engine, &|sums| sums(), observer).map(|seen| seen.report)
 }
 

@@ -185,7 +185,9 @@ fn measure(
         request.positions.unwrap_or_else(|| model.hyperparameters.u64(HyperKey::ContextLength).unwrap_or(POSITIONS).min(POSITIONS));
     let same_tokens = text_tokens(&model, &request.data).map(|own| own == tokens);
     clock.stage("open");
-    let engine = prepare(model, &LoadOptions { positions: request.context, ..options.clone() });
+    // What the others are held against is exact, and timed as it would run.
+    let options = &LoadOptions { positions: request.context, ..options.clone() };
+    let engine = prepare(model, &if reference.is_none() { options.as_original() } else { options.clone() });
     let engine = match engine {
         Ok(engine) => engine,
         Err(problem) => return stays(problem).map(|problem| failed(facts, problem)),
@@ -211,7 +213,8 @@ fn measure(
     }
     clock.stage("evaluate");
     if request.timing == Timing::On {
-        facts.at_work = Some(at_work(&engine, positions, observer)?);
+        let other = if reference.is_none() { engine.at_work(options)? } else { None };
+        facts.at_work = Some(at_work(other.as_ref().unwrap_or(&engine), positions, observer)?);
         facts.positions = Some(positions);
         clock.stage("time");
     }

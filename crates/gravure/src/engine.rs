@@ -58,6 +58,17 @@ impl LoadOptions {
             limits: Limits::default(),
         }
     }
+
+    /// The same for a model that others are held against, or that they are made of: activations are rounded where weights are
+    /// integers and nowhere else, on any processor.
+    #[must_use]
+    pub fn as_original(&self) -> Self {
+        let activations = match self.activations {
+            Activations::Fast => Activations::Original,
+            asked => asked,
+        };
+        Self { activations, ..self.clone() }
+    }
 }
 
 /// A model that is ready to run, and what it was made from.
@@ -74,6 +85,18 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// What was loaded [as an original](LoadOptions::as_original) as `options` would run it, with the same weights in memory; `None`
+    /// where that is no other way.
+    ///
+    /// # Errors
+    /// As [`load`].
+    pub fn at_work(&self, options: &LoadOptions) -> Result<Option<Self>> {
+        if options.as_original().activations == options.activations || runtime(options)?.opens_files() {
+            return Ok(None);
+        }
+        prepare(self.model.clone(), options).map(Some)
+    }
+
     /// What continues texts.
     ///
     /// # Errors
@@ -217,6 +240,19 @@ mod tests {
         }
     }
 
+    #[derive(Debug)]
+    struct Zeros {
+        row_bytes: u64,
+    }
+
+    impl TensorData for Zeros {
+        fn read_rows(&self, rows: Range<u64>, out: &mut Vec<u8>) -> Result<()> {
+            out.clear();
+            out.resize(((rows.end - rows.start) * self.row_bytes) as usize, 0);
+            Ok(())
+        }
+    }
+
     /// A file whose tokenizer states a flag as a byte.
     fn damaged(folder: &std::path::Path) -> PathBuf {
         tiny_model::write("llama", &Options::default(), folder).unwrap();
@@ -256,9 +292,19 @@ mod tests {
         let (one, first) = read(prepare(model.clone(), &options));
         let (two, second) = read(prepare(model.clone(), &options));
         assert_eq!((first, second), (height, 0));
-        // Nothing is shared with what is kept otherwise.
-        let (_exact, third) = read(prepare(model.clone(), &LoadOptions { activations: Activations::F32, ..options.clone() }));
-        assert_eq!(third, height);
+        // Floats serve all activations, integers those that are rounded.
+        let with = |activations| LoadOptions { activations, ..options.clone() };
+        assert_eq!(read(prepare(model.clone(), &with(Activations::F32))).1, 0);
+        let mut packed = model.clone();
+        let eight = catalog().encoding("q8_0").unwrap();
+        let zeros = Arc::new(Zeros { row_bytes: eight.row_bytes(packed.tensors[at].shape.row_length()).unwrap() });
+        packed.tensors[at].encoding = eight;
+        packed.tensors[at].data =
+            Arc::new(Counted { inner: Tensor { data: zeros, ..packed.tensors[at].clone() }, rows: Arc::clone(&rows) });
+        let (_packed, fast) = read(prepare(packed.clone(), &options));
+        let (_same, original) = read(prepare(packed.clone(), &with(Activations::Original)));
+        let (_exact, exact) = read(prepare(packed, &with(Activations::F32)));
+        assert_eq!((fast, original, exact), (height, 0, height));
         // Another tensor under the same name is another matrix.
         let mut other = model.clone();
         other.tensors[at].data = Arc::new(Counted { inner: model.tensors[at].clone(), rows: Arc::clone(&rows) });

@@ -140,7 +140,7 @@ pub fn evaluate_all(requests: &[EvaluateRequest], observer: &dyn Observer) -> Re
         if let Some(wanted) = &request.reference
             && reference.as_ref().is_none_or(|(path, engine)| *path != wanted.path || engine.positions() < request.context)
         {
-            reference = Some((wanted.path.clone(), load(&with_context(wanted), observer)?));
+            reference = Some((wanted.path.clone(), load(&with_context(&wanted.as_original()), observer)?));
         }
         let engine = load(&with_context(&request.model), observer)?;
         let other = request.reference.as_ref().and(reference.as_ref()).map(|(_, engine)| engine);

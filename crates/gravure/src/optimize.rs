@@ -149,7 +149,7 @@ fn run(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Optimized> 
     let (facts, naming) = (outcome::original(&opened)?, opened.naming);
     let (source_sha256, _) = certificate::tensors_digest(&opened, observer)?;
     let work = Work::new(&request.output, work::FOLDER, &inputs_of(request, &source_sha256)?, Arc::clone(&request.storage))?;
-    let options = LoadOptions { positions: request.context, ..source.clone() };
+    let options = LoadOptions { positions: request.context, ..source.as_original() };
     // A large model itself is loaded when the artifact is held against it.
     let (copy, measured_on) = stand_in::measured_on(&opened, &neutral, &options)?;
     clock.stage("load");
@@ -198,10 +198,12 @@ fn run(request: &OptimizeRequest, observer: &dyn Observer) -> Result<Optimized> 
     let predicted = device.predict(&space.stored(&found.plan)?)?;
     let (mut baseline, mut at_work, mut drift) = (None, None, Vec::new());
     if request.gates != Gates::Off {
-        baseline = Some(gates::at_work(&original, device.positions, observer)?);
+        let other = original.at_work(&LoadOptions { positions: request.context, ..source.clone() })?;
+        let working = other.as_ref().unwrap_or(&original);
+        baseline = Some(gates::at_work(working, device.positions, observer)?);
         at_work = Some(gates::at_work(&engine, device.positions, observer)?);
         clock.stage("time");
-        drift = drift::measure(&space, &original, &engine, work.folder(), observer)?;
+        drift = drift::measure(&space, [&original, working], &engine, work.folder(), observer)?;
         clock.stage("drift");
     }
     let certificate = certify(request, &seen.report, &engine, &evaluation, &facts, source_sha256, observer)?;

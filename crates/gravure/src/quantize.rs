@@ -208,7 +208,7 @@ pub fn quantize(request: &QuantizeRequest, observer: &dyn Observer) -> Result<Ou
         Some(text) if sees || passed => text,
         _ => return carry_out(request, &prepared, None, observer),
     };
-    let options = request.source_options(text.context);
+    let options = request.source_options(text.context).as_original();
     let engine = if passed { prepare(prepared.model.clone(), &options)? } else { load(&options, &crate::Quiet)? };
     let hessians = Hessians::new(Arc::new(engine), text, observer)?;
     if passed {
@@ -242,7 +242,7 @@ fn carry_out(request: &QuantizeRequest, prepared: &Prepared, hessians: Option<&H
     let in_turn = match hessians {
         Some(hessians) if prepared.plan.order == Order::InTurn => {
             let (original, text) = hessians.source();
-            let options = request.source_options(text.context);
+            let options = request.source_options(text.context).as_original();
             Some(round_in_turn(&prepared.jobs, &prepared.model, original, hessians, text, &options, observer)?)
         }
         _ => None,

@@ -78,9 +78,11 @@ pub fn try_all(request: &TrialRequest, observer: &dyn Observer) -> Result<Trials
         format: if path.is_some() { None } else { request.source.format.clone() },
         ..request.source.clone()
     };
-    let original = load(&options(None), observer)?;
+    let original = load(&options(None).as_original(), observer)?;
+    // It is timed as it would run.
+    let speed = timed(request, original.at_work(&options(None))?.as_ref().unwrap_or(&original))?;
     let bytes = original.model.source.files.iter().filter_map(|f| std::fs::metadata(f).ok()).map(|m| m.len()).sum();
-    let original_trial = measure(request, "original", bytes, &original, None, observer)?;
+    let original_trial = measure(request, "original", bytes, &original, None, speed, observer)?;
     let mut candidates = Vec::with_capacity(request.candidates.len());
     for candidate in &request.candidates {
         observer.go_on()?;
@@ -88,25 +90,19 @@ pub fn try_all(request: &TrialRequest, observer: &dyn Observer) -> Result<Trials
         let bytes = outcome.artifact.files.iter().map(|f| f.bytes).sum();
         let first = outcome.artifact.files.first().map(|f| &f.path);
         let engine = load(&options(first), observer)?;
-        candidates.push(measure(request, &candidate.name, bytes, &engine, Some(&original), observer)?);
+        let speed = timed(request, &engine)?;
+        candidates.push(measure(request, &candidate.name, bytes, &engine, Some(&original), speed, observer)?);
     }
     Ok(Trials { original: original_trial, candidates })
 }
 
-fn measure(
-    request: &TrialRequest,
-    name: &str,
-    file_bytes: u64,
-    engine: &Engine,
-    original: Option<&Engine>,
-    observer: &dyn Observer,
-) -> Result<Trial> {
-    let what = EvaluateRequest {
-        context: request.context,
-        windows: request.windows,
-        ..EvaluateRequest::new(request.source.clone(), &request.data)
-    };
-    let evaluation = evaluate_loaded(&what, engine, original, observer)?;
+/// Median tokens in a second.
+struct Speed {
+    prefill: f64,
+    decode: f64,
+}
+
+fn timed(request: &TrialRequest, engine: &Engine) -> Result<Speed> {
     let timing = SpeedRequest {
         prompt: request.prompt,
         generate: request.generate,
@@ -117,11 +113,29 @@ fn measure(
     };
     let timed = speed(&timing, engine.decoder()?, &mut |_| Ok(()))?;
     let median = |phase: Option<gravure_eval::speed::PhaseSpeed>| phase.map_or(0.0, |p| p.tokens_per_second.median);
+    Ok(Speed { prefill: median(timed.prefill), decode: median(timed.decode) })
+}
+
+fn measure(
+    request: &TrialRequest,
+    name: &str,
+    file_bytes: u64,
+    engine: &Engine,
+    original: Option<&Engine>,
+    speed: Speed,
+    observer: &dyn Observer,
+) -> Result<Trial> {
+    let what = EvaluateRequest {
+        context: request.context,
+        windows: request.windows,
+        ..EvaluateRequest::new(request.source.clone(), &request.data)
+    };
+    let evaluation = evaluate_loaded(&what, engine, original, observer)?;
     Ok(Trial {
         name: name.to_owned(),
         file_bytes,
         evaluation,
-        prefill_tokens_per_second: median(timed.prefill),
-        decode_tokens_per_second: median(timed.decode),
+        prefill_tokens_per_second: speed.prefill,
+        decode_tokens_per_second: speed.decode,
     })
 }

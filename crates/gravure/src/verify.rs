@@ -142,7 +142,7 @@ fn scores(
     let number = |n: u64| usize::try_from(n).map_err(|_| Error::input("the certificate states an impossible number of windows"));
     let context = number(*context)?;
     let with_room = |options: &LoadOptions| LoadOptions { positions: context, ..options.clone() };
-    let original = load(&with_room(reference), observer)?;
+    let original = load(&with_room(&reference.as_original()), observer)?;
     let engine = load(&with_room(&request.artifact), observer)?;
     let what = EvaluateRequest { context, windows: Some(number(*windows)?), ..EvaluateRequest::new(request.artifact.clone(), data) };
     let evaluation = evaluate_loaded(&what, &engine, Some(&original), observer)?;

@@ -9,7 +9,7 @@ use crate::lanes::avx512::Avx512;
 #[cfg(target_arch = "aarch64")]
 use crate::lanes::neon::Neon;
 use crate::lanes::portable::Portable;
-use crate::lanes::{Lanes, PointLanes};
+use crate::lanes::{Lanes, PairLanes, PointLanes};
 
 /// An instruction set for integer products that this processor has: only detection makes one.
 #[derive(Debug, Clone, Copy)]
@@ -56,11 +56,36 @@ pub(crate) trait PointWork {
     unsafe fn run<L: PointLanes>(self);
 }
 
+/// Work that is written once over [`PairLanes`].
+pub(crate) trait PairWork {
+    /// Does it.
+    ///
+    /// # Safety
+    /// As for the functions of [`Lanes`]; what else must hold the work itself says.
+    unsafe fn run<L: PairLanes>(self);
+}
+
 /// Work that is written once over tiles.
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "no other processor has tiles"))]
 pub(crate) trait TileWork {
     /// Does it.
     fn run<X: gravure_simd::arch::Tiles>(self, tiles: &mut X);
+}
+
+/// What some lanes of a set can do that others cannot.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Abilities {
+    /// They look points of lattices up ([`Lanes::with_points`]).
+    pub(crate) points: bool,
+    /// They multiply pairs of bf16 ([`Lanes::with_pairs`]).
+    pub(crate) pairs: bool,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Abilities {
+    fn of_avx512() -> Self {
+        Self { points: is_x86_feature_detected!("avx512vbmi"), pairs: is_x86_feature_detected!("avx512bf16") }
+    }
 }
 
 impl Level {
@@ -94,8 +119,8 @@ impl Level {
         Self(Set::SoftwareTiles(bf16))
     }
 
-    /// Whether prompts are multiplied by tiles of bf16.
-    pub(crate) fn has_bf16_tiles(self) -> bool {
+    /// Whether prompts are multiplied in bf16, by tiles, whatever the weights are.
+    pub(crate) fn prefers_bf16(self) -> bool {
         match self.0 {
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
             Set::AmxBf16(_) => true,
@@ -105,14 +130,25 @@ impl Level {
         }
     }
 
-    /// Whether its lanes look points of lattices up ([`Lanes::with_points`]).
-    pub(crate) fn looks_points_up(self) -> bool {
+    /// Whether there are tiles of bf16.
+    pub(crate) fn has_bf16_tiles(self) -> bool {
         match self.0 {
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-            Set::Amx(_) | Set::AmxBf16(_) => is_x86_feature_detected!("avx512vbmi"),
-            #[cfg(target_arch = "x86_64")]
-            Set::Avx512 => is_x86_feature_detected!("avx512vbmi"),
+            Set::Amx(amx) | Set::AmxBf16(amx) => amx.has_bf16(),
+            #[cfg(test)]
+            Set::SoftwareTiles(_) => true,
             _ => false,
+        }
+    }
+
+    /// What its lanes can do besides.
+    pub(crate) fn abilities(self) -> Abilities {
+        match self.0 {
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Set::Amx(_) | Set::AmxBf16(_) => Abilities::of_avx512(),
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 => Abilities::of_avx512(),
+            _ => Abilities { points: false, pairs: false },
         }
     }
 
@@ -203,6 +239,14 @@ pub(crate) unsafe fn avx512<W: Work>(work: W) {
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx2,fma,f16c")]
 pub(crate) unsafe fn avx512_vbmi<W: PointWork>(work: W) {
+    // SAFETY: the caller's promise.
+    unsafe { work.run::<Avx512>() }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,avx2,fma,f16c")]
+pub(crate) unsafe fn avx512_bf16<W: PairWork>(work: W) {
     // SAFETY: the caller's promise.
     unsafe { work.run::<Avx512>() }
 }

@@ -5,10 +5,7 @@
 //! `(s0 + s1) + (s2 + s3)`, whatever the number of rows of activations.
 //!
 //! One row of activations meets F16 and BF16 weights as fast as memory is read: on Zen 5 as many bytes in a second as
-//! 32-bit weights. Many rows could meet BF16 weights by `vdpbf16ps`, which does two products for each that a
-//! multiply-add does in the same time there. It wants activations rounded to 8 bits, which these products, that
-//! models in full precision are compared by, do not do to them; in two parts, which would lose little, it takes as
-//! long as what is here.
+//! 32-bit weights. Where the processor multiplies pairs of bf16, such weights lie otherwise ([`crate::pairs`]).
 
 use gravure_base::{Error, Result};
 use gravure_core::Encoding;

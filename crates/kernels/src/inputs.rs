@@ -1,10 +1,9 @@
 //! Rows of activations that several matrices are multiplied with.
 
-use half::bf16;
-
+use crate::Pool;
+use crate::bf16::Bf16Rows;
 use crate::dispatch::Level;
 use crate::rounded::{Groups, Order, Rounded};
-use crate::{Pool, SharedRows};
 
 /// Activations, and their rounded forms where a kernel has asked for them.
 #[derive(Debug)]
@@ -12,7 +11,7 @@ pub struct Inputs<'a> {
     values: &'a [f32],
     columns: usize,
     rounded: Vec<Form>,
-    bf16: Option<Vec<u16>>,
+    bf16: Option<Bf16Rows>,
 }
 
 #[derive(Debug)]
@@ -73,18 +72,9 @@ impl<'a> Inputs<'a> {
         (&form.rounded, &form.groups[place].1)
     }
 
-    /// The values as bf16, row by row.
-    pub(crate) fn bf16(&mut self, pool: &Pool) -> &[u16] {
+    /// The values as bf16.
+    pub(crate) fn bf16(&mut self, pool: &Pool, level: Level) -> &Bf16Rows {
         let (values, columns) = (self.values, self.columns);
-        self.bf16.get_or_insert_with(|| {
-            let mut out = vec![0; values.len()];
-            let rows = SharedRows::new(&mut out, columns);
-            pool.run(rows.rows(), &|row| {
-                // SAFETY: each task writes its own row.
-                let out = unsafe { rows.rows_of(row..row + 1) };
-                out.iter_mut().zip(&values[row * columns..]).for_each(|(out, value)| *out = bf16::from_f32(*value).to_bits());
-            });
-            out
-        })
+        self.bf16.get_or_insert_with(|| Bf16Rows::new(pool, level, values, columns))
     }
 }

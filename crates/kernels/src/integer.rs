@@ -46,13 +46,15 @@ pub(crate) use self::layout::Layout;
 use self::multiply::Multiply;
 use self::panel::Panel;
 pub(crate) use self::points::Points;
-use self::tile::{Line, Tile};
+use self::tile::Tile;
 use crate::arena::Block;
+use crate::bf16::Bf16Rows;
 use crate::dispatch::{Level, Work};
 use crate::form::{Form, MOST_COLUMNS, Shape};
 use crate::lanes::portable::Portable;
 use crate::lanes::{Lanes, ROWS};
 use crate::matrix::Room;
+use crate::results::{Line, Results};
 use crate::rounded::{DIRECT_WIDTH, Groups, Order, Rounded, TILE_WIDTH, width};
 use crate::{Pool, SharedRows};
 
@@ -60,6 +62,7 @@ use crate::{Pool, SharedRows};
 const TILE_COLUMNS: usize = 512;
 /// Groups of rows in a tile.
 const TILE_GROUPS: usize = 2;
+
 /// A matrix of a form, laid out.
 #[derive(Debug)]
 pub(crate) struct Packed<F: Form, Y: Layout<F>> {
@@ -73,42 +76,6 @@ pub(crate) struct Packed<F: Form, Y: Layout<F>> {
 thread_local! {
     /// Room for a tile and its results, kept from product to product.
     static ROOM: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Where results go.
-#[derive(Debug)]
-struct Results<'a> {
-    /// Rows of the matrix.
-    rows: usize,
-    bias: Option<&'a [f32]>,
-    out: SharedRows<'a>,
-}
-
-impl Results<'_> {
-    /// Writes 16 results of one row of activations.
-    #[inline(always)]
-    unsafe fn put<L: Lanes>(&self, group: usize, index: usize, values: L::Float) {
-        let first = group * ROWS;
-        let count = ROWS.min(self.rows - first);
-        // SAFETY: groups of rows belong to one task each; whole groups are within the row and the bias, which is
-        // as long.
-        unsafe {
-            let out = self.out.part(index, first..first + count);
-            if count == ROWS {
-                let values = match self.bias {
-                    Some(bias) => L::add(values, L::float_load(bias[first..first + ROWS].as_ptr())),
-                    None => values,
-                };
-                L::float_store(values, out.as_mut_ptr());
-                return;
-            }
-            let mut all = [0.0; ROWS];
-            L::float_store(values, all.as_mut_ptr());
-            for (i, out) in out.iter_mut().enumerate() {
-                *out = all[i] + self.bias.map_or(0.0, |bias| bias[first + i]);
-            }
-        }
-    }
 }
 
 /// The results of some groups of rows for all rows of activations.
@@ -259,7 +226,7 @@ pub(crate) trait Integer: Send + Sync + std::fmt::Debug {
     /// Multiplies; see [`crate::linear`].
     fn multiply(&self, pool: &Pool, level: Level, rounded: &Rounded, groups: &Groups, bias: Option<&[f32]>, out: &mut [f32]);
     /// Multiplies rows of bf16, by tiles that the level has, with weights that are rounded to bf16; see [`crate::linear`].
-    fn multiply_bf16(&self, pool: &Pool, level: Level, activations: &[u16], bias: Option<&[f32]>, out: &mut [f32]);
+    fn multiply_bf16(&self, pool: &Pool, level: Level, activations: &Bf16Rows, bias: Option<&[f32]>, out: &mut [f32]);
     /// Decodes a row that is there; `out` is a row long.
     fn decode_row(&self, row: usize, out: &mut [f32]);
 }
@@ -344,7 +311,7 @@ impl<F: Form, Y: Layout<F>> Integer for Packed<F, Y> {
         });
     }
 
-    fn multiply_bf16(&self, pool: &Pool, level: Level, activations: &[u16], bias: Option<&[f32]>, out: &mut [f32]) {
+    fn multiply_bf16(&self, pool: &Pool, level: Level, activations: &Bf16Rows, bias: Option<&[f32]>, out: &mut [f32]) {
         let results = Results { rows: self.rows, bias, out: SharedRows::new(out, self.rows) };
         let results = &results;
         self.by_groups(pool, false, &|range| {

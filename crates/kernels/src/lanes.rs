@@ -7,7 +7,7 @@
 //! Every function is `#[inline(always)]`: on the way from a function that is compiled for an instruction
 //! set to its instructions nothing may stand that is not.
 
-use crate::dispatch::{PointWork, Work};
+use crate::dispatch::{PairWork, PointWork, Work};
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
@@ -40,12 +40,20 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     /// products of many rows are a quarter faster apart.
     unsafe fn apart<W: Work>(work: W);
 
-    /// Does work that looks points up, in a function of its own. Only where [`Level::looks_points_up`] says so:
-    /// no other lanes are given any.
+    /// Does work that looks points up, in a function of its own. Only where [`Abilities`] say so: no
+    /// other lanes are given any.
     ///
-    /// [`Level::looks_points_up`]: crate::dispatch::Level::looks_points_up
+    /// [`Abilities`]: crate::dispatch::Abilities
     unsafe fn with_points<W: PointWork>(_work: W) {
         unreachable!("points for lanes that do not look them up");
+    }
+
+    /// Does work that multiplies pairs of bf16, in a function of its own. Only where [`Abilities`] say so: no
+    /// other lanes are given any.
+    ///
+    /// [`Abilities`]: crate::dispatch::Abilities
+    unsafe fn with_pairs<W: PairWork>(_work: W) {
+        unreachable!("pairs for lanes that do not multiply them");
     }
 
     /// Reads 64 bytes.
@@ -110,6 +118,20 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     unsafe fn mul(a: Self::Float, b: Self::Float) -> Self::Float;
     /// `a * b + c`, rounded once where the instruction set can.
     unsafe fn fma(a: Self::Float, b: Self::Float, c: Self::Float) -> Self::Float;
+}
+
+/// Lanes that multiply pairs of bf16.
+///
+/// # Safety
+/// As for [`Lanes`].
+pub(crate) trait PairLanes: Lanes {
+    /// In each lane `sum` plus the product of the upper numbers of two pairs plus that of the lower ones, each added by itself.
+    /// Subnormal numbers may count as zeros.
+    unsafe fn dot_pairs(sum: Self::Float, a: Self::Int, b: Self::Int) -> Self::Float;
+    /// The lower numbers of pairs.
+    unsafe fn lower(pairs: Self::Int) -> Self::Float;
+    /// The upper numbers of pairs.
+    unsafe fn upper(pairs: Self::Int) -> Self::Float;
 }
 
 /// Lanes that look points of lattices up; see [`crate::integer::Points`].

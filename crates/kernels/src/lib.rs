@@ -8,6 +8,7 @@
 
 mod arena;
 mod attention;
+mod bf16;
 mod cache;
 mod dispatch;
 mod elementwise;
@@ -22,8 +23,11 @@ mod lanes;
 mod linear;
 mod matrix;
 mod norms;
+#[allow(clippy::needless_range_loop, reason = "numbered loops over arrays of registers unroll, iterators may not")]
+mod pairs;
 mod parallel;
 mod pool;
+mod results;
 mod rope;
 mod rounded;
 #[allow(clippy::needless_range_loop, reason = "numbered loops over arrays of registers unroll, iterators may not")]
@@ -31,6 +35,8 @@ mod scores;
 mod shared;
 #[cfg_attr(not(any(target_arch = "x86_64", test)), allow(dead_code, reason = "no other processor has tiles"))]
 mod tiles;
+#[cfg_attr(not(any(target_arch = "x86_64", test)), allow(dead_code, reason = "no other processor has tiles"))]
+mod tiles_bf16;
 mod zeros;
 
 pub use attention::{AttentionRows, AttentionShape, attention};

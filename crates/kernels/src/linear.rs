@@ -9,8 +9,8 @@ use crate::{Inputs, Matrix, Pool};
 /// `out[i, j] = inputs[i] . matrix[j] + bias[j]`; `out` has a row of `matrix.rows()` values for each row
 /// of the inputs.
 ///
-/// Results depend on the phase where prompts are multiplied in bf16, by tiles that were asked for; elsewhere prefill and decode do
-/// the same operations in the same order. How many rows there are never matters.
+/// Results depend on the phase where prompts are multiplied by tiles of bf16: of weights of bf16, and of others where that was asked
+/// for. Elsewhere prefill and decode do the same operations in the same order. How many rows there are never matters.
 ///
 /// # Errors
 /// `Bug` where the shapes do not fit.
@@ -27,8 +27,8 @@ pub fn linear(pool: &Pool, matrix: &Matrix, inputs: &mut Inputs<'_>, phase: Phas
     match &matrix.weights {
         Weights::Integer(integer) => {
             let mut multiply = |inputs: &mut Inputs<'_>| {
-                if phase == Phase::Prefill && level.has_bf16_tiles() {
-                    integer.multiply_bf16(pool, level, inputs.bf16(pool), bias, out);
+                if phase == Phase::Prefill && level.prefers_bf16() {
+                    integer.multiply_bf16(pool, level, inputs.bf16(pool, level), bias, out);
                     return;
                 }
                 let (rounded, groups) = inputs.rounded(pool, level, integer.block(), integer.laid_out_from(), integer.groups());
@@ -43,6 +43,11 @@ pub fn linear(pool: &Pool, matrix: &Matrix, inputs: &mut Inputs<'_>, phase: Phas
                     multiply(&mut Inputs::new(&moved, matrix.columns()));
                 }
             }
+        }
+        Weights::Pairs(pairs) if matrix.is_exact() => pairs.multiply_exactly(pool, level, inputs.values(), bias, out),
+        Weights::Pairs(pairs) => {
+            let tiles = phase == Phase::Prefill && level.has_bf16_tiles();
+            pairs.multiply(pool, level, tiles, inputs.bf16(pool, level), bias, out);
         }
         Weights::Floats(floats) => floats.multiply(pool, level, inputs.values(), bias, out),
     }

@@ -2,20 +2,21 @@
 
 use std::cell::RefCell;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use gravure_base::{Error, Result};
 use gravure_core::contracts::Activations;
 use gravure_core::{Encoding, GroupedRows, Grouping};
 use gravure_simd::Isa;
 
-use crate::dispatch::Level;
+use crate::dispatch::{Abilities, Level};
 use crate::floats::{Floats, Kept};
 use crate::form::Form;
 use crate::forms::lattice::Lattice;
 use crate::forms::{self, LatticeVisitor, Visitor, grouped};
 use crate::integer::{Codes, Integer, Layout, Packed, Points};
 use crate::lanes::ROWS;
+use crate::pairs::Pairs;
 use crate::{Pool, SharedRows};
 
 /// Replaces the buffer with the encoded bytes of a range of rows; several threads ask at once.
@@ -67,6 +68,7 @@ pub struct Matrix {
     rows: usize,
     columns: usize,
     level: Level,
+    activations: Activations,
     /// How its weights are stored as integers in groups, where they are multiplied so.
     grouping: Option<Grouping>,
     /// The columns in the order of its weights, where that is another one.
@@ -78,6 +80,8 @@ pub struct Matrix {
 #[derive(Debug)]
 pub(crate) enum Weights {
     Integer(Box<dyn Integer>),
+    /// Also where activations stay as they are.
+    Pairs(Arc<Pairs>),
     Floats(Floats),
 }
 
@@ -148,6 +152,19 @@ impl LatticeVisitor for Empty {
 }
 
 impl Empty {
+    fn integer(self, encoding: &dyn Encoding, abilities: Abilities) -> Option<Result<Weights>> {
+        let points = if abilities.points { forms::visit_lattice(encoding.id(), self) } else { None };
+        points.or_else(|| forms::visit(encoding.id(), self)).flatten().map(|integer| integer.map(Weights::Integer))
+    }
+
+    fn pairs(self, encoding: &dyn Encoding, abilities: Abilities) -> Option<Result<Weights>> {
+        if abilities.pairs {
+            Pairs::new(self.rows, self.columns, encoding).map(|pairs| pairs.map(|pairs| Weights::Pairs(Arc::new(pairs))))
+        } else {
+            None
+        }
+    }
+
     fn laid_out<F: Form, Y: Layout<F>>(self) -> Option<Result<Box<dyn Integer>>> {
         Packed::<F, Y>::new(self.rows, self.columns).map(|packed| packed.map(|p| Box::new(p) as Box<dyn Integer>))
     }
@@ -169,6 +186,7 @@ fn fill(
     let step = usize::try_from(step).unwrap_or(usize::MAX).min(rows.max(1)).next_multiple_of(ROWS);
     let room = match weights {
         Weights::Integer(integer) => integer.room(),
+        Weights::Pairs(pairs) => Arc::get_mut(pairs).ok_or_else(|| Error::bug("weights that are shared already"))?.room(),
         Weights::Floats(floats) => floats.room(),
     };
     let failed: Mutex<Option<(usize, Error)>> = Mutex::new(None);
@@ -202,14 +220,20 @@ impl Matrix {
     /// are no numbers, with the range of rows; `Limit` where memory does not suffice.
     pub fn load(pool: &Pool, source: MatrixSource<'_>, isa: Isa, activations: Activations) -> Result<Self> {
         let level = Level::of(isa);
-        Self::laid_out(pool, source, level, level.looks_points_up(), activations)
+        Self::laid_out(pool, source, level, level.abilities(), activations)
     }
 
-    /// As [`Matrix::load`]; `points`: whether points of lattices stay what they are.
-    pub(crate) fn laid_out(pool: &Pool, source: MatrixSource<'_>, level: Level, points: bool, activations: Activations) -> Result<Self> {
+    /// As [`Matrix::load`], for kernels that need `abilities`.
+    pub(crate) fn laid_out(
+        pool: &Pool,
+        source: MatrixSource<'_>,
+        level: Level,
+        abilities: Abilities,
+        activations: Activations,
+    ) -> Result<Self> {
         let MatrixSource { name, encoding, rows, columns, rows_at_once, read, grouped } = source;
         let row_bytes = usize::try_from(encoding.row_bytes(columns as u64)?).map_err(|_| Error::limit("a row does not fit in memory"))?;
-        if let Some(GroupedSource { grouping, order, read }) = grouped.filter(|_| activations == Activations::Fast)
+        if let Some(GroupedSource { grouping, order, read }) = grouped.filter(|_| activations != Activations::F32)
             && order.is_none_or(|order| order.len() == columns && order.iter().all(|column| (*column as usize) < columns))
             && let Some(block) = grouped::block(grouping, columns)
             && let Some(form) = grouped::visit(block, grouping.bits, Empty { rows, columns })
@@ -229,29 +253,53 @@ impl Matrix {
                 rows,
                 columns,
                 level,
+                activations,
                 grouping: Some(grouping),
                 order: order.map(<[u32]>::to_vec),
                 weights,
             });
         }
-        let form = match activations {
-            Activations::Fast => {
-                let empty = Empty { rows, columns };
-                let points = if points { forms::visit_lattice(encoding.id(), empty) } else { None };
-                points.or_else(|| forms::visit(encoding.id(), empty)).flatten().transpose()?
-            }
-            Activations::F32 => None,
-        };
-        let mut weights = match form {
-            Some(integer) => Weights::Integer(integer),
-            None => Weights::Floats(Floats::new(rows, columns, encoding, row_bytes)?),
-        };
+        let empty = Empty { rows, columns };
+        let integer = if activations == Activations::F32 { None } else { empty.integer(encoding, abilities) };
+        let others = || empty.pairs(encoding, abilities);
+        let floats = || Floats::new(rows, columns, encoding, row_bytes).map(Weights::Floats);
+        let mut weights = integer.or_else(others).unwrap_or_else(floats)?;
         let encoded = |range: Range<usize>, out: &mut Vec<u8>| {
             read(range.start as u64..range.end as u64, out)?;
             encoding.validate(out).map_err(|e| e.at_item(format!("rows {} to {} of {name}", range.start, range.end)))
         };
         fill(pool, &mut weights, rows, row_bytes, rows_at_once, &encoded)?;
-        Ok(Self { name: name.to_owned(), encoding, rows, columns, level, grouping: None, order: None, weights })
+        Ok(Self { name: name.to_owned(), encoding, rows, columns, level, activations, grouping: None, order: None, weights })
+    }
+
+    /// What [`Matrix::load`] would make of the same rows for these activations, with the same weights in memory, where those serve
+    /// both.
+    pub fn sharing(self: &Arc<Self>, activations: Activations) -> Option<Arc<Self>> {
+        let rank = |activations| match activations {
+            Activations::Fast => 0,
+            Activations::Original => 1,
+            Activations::F32 => 2,
+        };
+        let serves = match &self.weights {
+            Weights::Pairs(pairs) => {
+                let weights = Weights::Pairs(Arc::clone(pairs));
+                let fast = [activations, self.activations].map(|a| a == Activations::Fast);
+                if fast[0] != fast[1] {
+                    let (name, order) = (self.name.clone(), self.order.clone());
+                    return Some(Arc::new(Self { weights, activations, name, order, ..**self }));
+                }
+                true
+            }
+            Weights::Integer(_) => activations != Activations::F32,
+            // Where faster activations have no other kernel, slower ones have none either.
+            Weights::Floats(_) => rank(activations) >= rank(self.activations),
+        };
+        serves.then(|| Arc::clone(self))
+    }
+
+    /// Whether activations are multiplied as they are.
+    pub(crate) fn is_exact(&self) -> bool {
+        self.activations != Activations::Fast
     }
 
     /// Name for messages.
@@ -283,6 +331,7 @@ impl Matrix {
     pub fn bytes(&self) -> u64 {
         match &self.weights {
             Weights::Integer(integer) => integer.bytes(),
+            Weights::Pairs(pairs) => pairs.bytes(),
             Weights::Floats(floats) => floats.bytes(),
         }
     }
@@ -307,8 +356,9 @@ impl Matrix {
     pub fn kernel(&self) -> String {
         let how = match &self.weights {
             Weights::Integer(integer) => integer.name(),
+            Weights::Pairs(_) if !self.is_exact() => "bf16",
             Weights::Floats(floats) if floats.kept() == Kept::Encoded => "decoded",
-            Weights::Floats(_) => "float",
+            Weights::Pairs(_) | Weights::Floats(_) => "float",
         };
         format!("{how} {}", self.level.name())
     }
@@ -328,6 +378,10 @@ impl Matrix {
                     let stored = out.to_vec();
                     order.iter().zip(stored).for_each(|(column, value)| out[*column as usize] = value);
                 }
+                Ok(())
+            }
+            Weights::Pairs(pairs) => {
+                pairs.decode_row(row, out);
                 Ok(())
             }
             Weights::Floats(floats) => floats.decode_row(row, out),

@@ -34,9 +34,12 @@ pub enum CacheType {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Activations {
-    /// Rounded to 8 bits in blocks where the kernel of an encoding wants it: the fast way.
+    /// Rounded where the kernel of an encoding wants it, to 8 bits in blocks or to bf16: the fast way.
     #[default]
     Fast,
+    /// Rounded to 8 bits where weights are integers, kept in 32-bit floats where they are floats: how an original is run that others
+    /// are compared with, the same on every processor.
+    Original,
     /// Kept in 32-bit floats, weights decoded: slow, the reference for quality.
     F32,
 }

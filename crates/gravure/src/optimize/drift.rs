@@ -38,8 +38,15 @@ const CONVERSION: (&str, &str) = ("conversion", "in the output's format, nothing
 const QUANTIZATION: (&str, &str) = ("quantization", "quantized weights, 32-bit arithmetic");
 const ACCELERATION: (&str, &str) = ("acceleration", "quantized weights on fast kernels");
 
-/// Measures all steps. `artifact` is the quantized file.
-pub(super) fn measure(space: &Space<'_>, original: &Engine, artifact: &Engine, work: &Path, observer: &dyn Observer) -> Result<Vec<Drift>> {
+/// Measures all steps. The first two are the original, as others are held against it and as it runs; `artifact` is the quantized
+/// file.
+pub(super) fn measure(
+    space: &Space<'_>,
+    [original, working]: [&Engine; 2],
+    artifact: &Engine,
+    work: &Path,
+    observer: &dyn Observer,
+) -> Result<Vec<Drift>> {
     let request = space.request;
     // Of larger models rounding of weights and fast kernels are not told apart.
     let exact = !is_large(space.neutral);
@@ -84,7 +91,7 @@ pub(super) fn measure(space: &Space<'_>, original: &Engine, artifact: &Engine, w
         windows: 0,
         note: Some(note.to_owned()),
     };
-    let mut all = vec![run(BASELINE, original)?];
+    let mut all = vec![run(BASELINE, working)?];
     all.push(if is_lossless(space.neutral, space.base) {
         unmeasured(CONVERSION, "every tensor keeps its values to the last bit: nothing to measure")
     } else if exact {

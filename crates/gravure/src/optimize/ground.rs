@@ -169,7 +169,7 @@ impl Prospect {
         let (source_sha256, _) = certificate::tensors_digest(&self.opened, observer)?;
         let inputs = inputs_of(request, &source_sha256)?;
         let work = Work::new(&request.output, work::FOLDER, &inputs, Arc::clone(&request.storage))?;
-        let options = LoadOptions { positions: request.context, ..request.source.clone() };
+        let options = LoadOptions { positions: request.context, ..request.source.as_original() };
         let large = sensitivity::is_large(&self.neutral);
         let (copy, measured_on) = stand_in::measured_on(&self.opened, &self.neutral, &options)?;
         clock.stage("load");

@@ -266,10 +266,11 @@ fn constants(
     work: &Work,
     observer: &dyn Observer,
 ) -> Result<(Vec<(f64, bool)>, f64)> {
-    let activations = if is_large(copy) { request.source.activations } else { Activations::F32 };
+    let at_work = request.source.as_original().activations;
+    let activations = if is_large(copy) { at_work } else { Activations::F32 };
     let options = LoadOptions { positions: request.context, activations, ..request.source.clone() };
     let own;
-    let reference = if activations == request.source.activations {
+    let reference = if activations == at_work {
         measured_on
     } else {
         own = prepare(copy.clone(), &options)?;
@@ -304,7 +305,7 @@ fn constants(
     }
     observer.end();
     // Large models are measured with inputs as they are at work: it is in their constants.
-    let floor = if activations == request.source.activations {
+    let floor = if activations == at_work {
         0.0
     } else {
         work.once("divergence by rounded inputs", &[sensitivity_windows(request, copy).to_string()], || {

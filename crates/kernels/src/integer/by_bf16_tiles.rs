@@ -9,21 +9,19 @@
 use std::cell::RefCell;
 use std::marker::PhantomData;
 
-use gravure_simd::arch::{TILES, TileShape, Tiles};
+use gravure_simd::arch::Tiles;
 
 use super::layout::Layout;
-use super::tile::{Line, Tile};
+use super::tile::Tile;
 use super::walk::{Columns, walk};
-use super::{Packed, Results, TILE_COLUMNS, TILE_GROUPS};
+use super::{Packed, TILE_COLUMNS, TILE_GROUPS};
+use crate::bf16::{Bf16Rows, nearest};
 use crate::dispatch::{Level, TileWork, Work};
 use crate::form::{Form, PIECE, Shape};
 use crate::lanes::{Lanes, ROWS};
+use crate::results::{Line, Results};
 use crate::tiles::TILE_HEIGHT;
-
-/// Columns of a row of a tile of activations.
-const DEPTH: usize = 32;
-/// Bytes of a number.
-const WIDTH: usize = size_of::<u16>();
+use crate::tiles_bf16::{DEPTH, Operands, multiply, shapes};
 
 thread_local! {
     /// Weights in bf16, kept from product to product.
@@ -33,8 +31,7 @@ thread_local! {
 /// The results of some groups of rows for all rows of activations.
 pub(super) struct ProductBf16<'a, F: Form, Y: Layout<F>> {
     pub(super) packed: &'a Packed<F, Y>,
-    /// Row by row.
-    pub(super) activations: &'a [u16],
+    pub(super) activations: &'a Bf16Rows,
     /// Groups of 16 rows.
     pub(super) range: std::ops::Range<usize>,
     pub(super) level: Level,
@@ -47,7 +44,7 @@ impl<F: Form, Y: Layout<F>> Work for ProductBf16<'_, F, Y> {
     unsafe fn run<L: Lanes>(self) {
         if L::TILES {
             WEIGHTS.with_borrow_mut(|weights| {
-                weights.resize(TILE_COLUMNS * TILE_GROUPS * ROWS * WIDTH / size_of::<Line>(), Line::ZERO);
+                weights.resize(TILE_COLUMNS * TILE_GROUPS * ROWS * size_of::<u16>() / size_of::<Line>(), Line::ZERO);
                 let tile = Tile::new::<F>(self.room, self.results.out.rows());
                 let weights = weights.as_mut_ptr().cast();
                 self.level.with_tiles(ByTiles::<L, F, Y> { product: &self, tile, weights, lanes: PhantomData });
@@ -62,15 +59,6 @@ struct ByTiles<'a, L, F: Form, Y: Layout<F>> {
     /// Pairs of columns: by pair, group of rows, row.
     weights: *mut u32,
     lanes: PhantomData<L>,
-}
-
-/// Tiles 0 to 3 hold sums, those of the upper rows of activations in 0 and 1, those of the lower ones in 2 and 3; 4 and 5 hold
-/// activations, 6 and 7 weights.
-fn shapes(rows: usize) -> [TileShape; TILES] {
-    let tile = |rows: usize| TileShape { rows: rows as u8, bytes: if rows > 0 { PIECE as u8 } else { 0 } };
-    let (upper, lower) = (tile(rows.min(TILE_HEIGHT)), tile(rows.saturating_sub(TILE_HEIGHT)));
-    let weights = tile(DEPTH / 2);
-    [upper, upper, lower, lower, upper, lower, weights, weights]
 }
 
 impl<L: Lanes, F: Form, Y: Layout<F>> TileWork for ByTiles<'_, L, F, Y> {
@@ -102,7 +90,7 @@ struct Halves<'a, X, F: Form, Y: Layout<F>> {
 impl<X: Tiles, F: Form, Y: Layout<F>> Columns for Halves<'_, X, F, Y> {
     #[inline(always)]
     unsafe fn multiply<L: Lanes>(&mut self, wide: usize, at: usize, blocks: usize) {
-        let (count, columns) = (self.product.results.out.rows(), self.product.packed.columns);
+        let (count, activations) = (self.product.results.out.rows(), self.product.activations);
         // SAFETY: the caller's promise; the weights have room for so many columns; tiles are configured for the rows of each panel.
         unsafe {
             decode::<L, F>(self.tile, wide, blocks, self.weights);
@@ -117,9 +105,10 @@ impl<X: Tiles, F: Form, Y: Layout<F>> Columns for Halves<'_, X, F, Y> {
                     wide,
                     depth: blocks * F::COLUMNS / DEPTH,
                     rows,
-                    activations: self.product.activations.as_ptr().wrapping_add(first * columns + at).cast(),
-                    stride: columns * WIDTH,
-                    weights: self.weights.cast_const().cast(),
+                    activations: activations.at(first, at).cast(),
+                    stride: activations.stride * size_of::<u16>(),
+                    weights: [0, PIECE].map(|r| self.weights.cast_const().cast::<u8>().wrapping_add(r)),
+                    pair_stride: wide * PIECE,
                     sums: self.tile.sums.add(first * wide * ROWS).cast(),
                 };
                 multiply(self.tiles, operands);
@@ -127,13 +116,6 @@ impl<X: Tiles, F: Form, Y: Layout<F>> Columns for Halves<'_, X, F, Y> {
             }
         }
     }
-}
-
-/// The bits of the nearest bf16, ties to even, of what is a number; of others something that is none.
-#[inline(always)]
-fn nearest(value: f32) -> u32 {
-    let bits = value.to_bits();
-    bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16
 }
 
 /// Weights of columns that are laid out, as pairs of bf16.
@@ -180,76 +162,6 @@ unsafe fn decode<L: Lanes, F: Form>(tile: Tile, wide: usize, blocks: usize, out:
     }
 }
 
-/// Some columns of 16 or 32 rows of weights, and of at most 32 rows of activations.
-struct Operands {
-    /// Groups of 16 rows of weights, 1 or 2.
-    wide: usize,
-    /// Tiles of columns.
-    depth: usize,
-    /// Rows of activations.
-    rows: usize,
-    activations: *const u8,
-    /// Bytes from one row of them to the next.
-    stride: usize,
-    /// By pair of columns, group of rows: pieces.
-    weights: *const u8,
-    /// By row, group of rows of weights: 16 results so far.
-    sums: *mut u8,
-}
-
-/// Adds the products of all columns to the results.
-///
-/// # Safety
-/// All parts are there; the tiles are configured by [`shapes`] for so many rows.
-#[inline(always)]
-unsafe fn multiply<X: Tiles>(tiles: &mut X, o: Operands) {
-    let both = o.wide == TILE_GROUPS;
-    let lower = o.rows > TILE_HEIGHT;
-    let stride = o.wide * PIECE;
-    let below = o.sums.wrapping_add(TILE_HEIGHT * stride);
-    // SAFETY: the caller's promise.
-    unsafe {
-        tiles.load::<0>(o.sums, stride);
-        if both {
-            tiles.load::<1>(o.sums.wrapping_add(PIECE), stride);
-        }
-        if lower {
-            tiles.load::<2>(below, stride);
-            if both {
-                tiles.load::<3>(below.wrapping_add(PIECE), stride);
-            }
-        }
-        for deep in 0..o.depth {
-            let activations = o.activations.wrapping_add(deep * DEPTH * WIDTH);
-            let weights = o.weights.wrapping_add(deep * DEPTH / 2 * stride);
-            tiles.load::<4>(activations, o.stride);
-            tiles.load::<6>(weights, stride);
-            tiles.dot_bf16::<0, 4, 6>();
-            if both {
-                tiles.load::<7>(weights.wrapping_add(PIECE), stride);
-                tiles.dot_bf16::<1, 4, 7>();
-            }
-            if lower {
-                tiles.load::<5>(activations.wrapping_add(TILE_HEIGHT * o.stride), o.stride);
-                tiles.dot_bf16::<2, 5, 6>();
-                if both {
-                    tiles.dot_bf16::<3, 5, 7>();
-                }
-            }
-        }
-        tiles.store::<0>(o.sums, stride);
-        if both {
-            tiles.store::<1>(o.sums.wrapping_add(PIECE), stride);
-        }
-        if lower {
-            tiles.store::<2>(below, stride);
-            if both {
-                tiles.store::<3>(below.wrapping_add(PIECE), stride);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use gravure_core::contracts::{Activations, Phase};
@@ -257,19 +169,8 @@ mod tests {
     use gravure_simd::Isa;
     use half::bf16;
 
-    use super::nearest;
     use crate::dispatch::Level;
     use crate::{Inputs, Matrix, MatrixSource, Pool, linear};
-
-    #[test]
-    fn numbers_are_rounded_to_the_nearest() {
-        for value in
-            [0.0, -0.0, 1.0, 1.0 + 1.0 / 256.0, 1.0 + 3.0 / 256.0, -3.7e-5, 6.1e4, f32::MAX, f32::INFINITY, f32::NEG_INFINITY, 1e-40]
-        {
-            assert_eq!(nearest(value), u32::from(bf16::from_f32(value).to_bits()), "{value}");
-        }
-        assert!(bf16::from_bits(nearest(f32::NAN) as u16).is_nan());
-    }
 
     /// Every encoding: products of prompts are those of weights and activations in bf16, summed in 64 bits; a row has the same
     /// bits by itself and among others, and on one thread; decode is what it is without bf16.

@@ -324,7 +324,7 @@ mod tests {
     use gravure_encodings::ENCODINGS;
     use gravure_simd::Isa;
 
-    use crate::dispatch::Level;
+    use crate::dispatch::{Abilities, Level};
     use crate::forms::{LatticeVisitor, lattice::Lattice, visit_lattice};
     use crate::{Inputs, Matrix, MatrixSource, Pool, linear};
 
@@ -363,7 +363,7 @@ mod tests {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (state >> 40) as u32
         };
-        let sets: Vec<Level> = Isa::available().into_iter().map(Level::of).filter(|level| level.looks_points_up()).collect();
+        let sets: Vec<Level> = Isa::available().into_iter().map(Level::of).filter(|level| level.abilities().points).collect();
         if sets.is_empty() {
             eprintln!("SKIPPED: this machine does not permute bytes by bytes, points were looked up in arrays alone");
         }
@@ -399,7 +399,7 @@ mod tests {
                 let load = |level: Level, points: bool| {
                     let source =
                         MatrixSource { name: "m", encoding: *encoding, rows, columns, rows_at_once: None, read: &read, grouped: None };
-                    Matrix::laid_out(&pool, source, level, points, Activations::Fast).unwrap()
+                    Matrix::laid_out(&pool, source, level, Abilities { points, pairs: false }, Activations::Fast).unwrap()
                 };
                 let lanes = Level::of(Isa::named("portable").unwrap());
                 let codes = load(lanes, false);

@@ -3,15 +3,7 @@
 use super::{TILE_COLUMNS, TILE_GROUPS};
 use crate::form::{Form, PIECE, Shape};
 use crate::lanes::ROWS;
-
-/// What vectors are stored to: lines of the cache, so that none lies in two.
-#[derive(Debug, Clone, Copy)]
-#[repr(align(64))]
-pub(super) struct Line(#[allow(dead_code, reason = "read through pointers")] [u8; 64]);
-
-impl Line {
-    pub(super) const ZERO: Self = Self([0; 64]);
-}
+use crate::results::Line;
 
 /// Codes, scales and minima of [`TILE_COLUMNS`] columns of some groups of rows, laid out for many rows of
 /// activations: by group of columns, step, group of rows.

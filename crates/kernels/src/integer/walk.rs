@@ -2,9 +2,10 @@
 
 use super::layout::Layout;
 use super::tile::Tile;
-use super::{Packed, Results, TILE_COLUMNS, TILE_GROUPS};
+use super::{Packed, TILE_COLUMNS, TILE_GROUPS};
 use crate::form::Form;
 use crate::lanes::{Lanes, ROWS};
+use crate::results::Results;
 
 /// What multiplies columns that are laid out with all rows of activations.
 pub(super) trait Columns {

@@ -2,8 +2,8 @@
 
 use std::arch::x86_64::*;
 
-use super::{Lanes, PointLanes};
-use crate::dispatch::{self, PointWork, Work};
+use super::{Lanes, PairLanes, PointLanes};
+use crate::dispatch::{self, PairWork, PointWork, Work};
 
 /// See the module's page.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +26,11 @@ impl Lanes for Avx512 {
     #[inline(always)]
     unsafe fn with_points<W: PointWork>(work: W) {
         unsafe { dispatch::avx512_vbmi(work) }
+    }
+
+    #[inline(always)]
+    unsafe fn with_pairs<W: PairWork>(work: W) {
+        unsafe { dispatch::avx512_bf16(work) }
     }
 
     #[inline(always)]
@@ -163,6 +168,23 @@ unsafe fn of_256(table: *const u8, numbers: __m512i, eighth: __mmask64) -> __m51
         let lower = _mm512_permutex2var_epi8(Avx512::load(table), numbers, Avx512::load(table.add(64)));
         let upper = _mm512_permutex2var_epi8(Avx512::load(table.add(128)), numbers, Avx512::load(table.add(192)));
         _mm512_mask_blend_epi8(eighth, lower, upper)
+    }
+}
+
+// SAFETY (of all blocks): as above, and callers promise AVX-512 BF16.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl PairLanes for Avx512 {
+    #[inline(always)]
+    unsafe fn dot_pairs(sum: __m512, a: __m512i, b: __m512i) -> __m512 {
+        unsafe { _mm512_dpbf16_ps(sum, std::mem::transmute::<__m512i, __m512bh>(a), std::mem::transmute::<__m512i, __m512bh>(b)) }
+    }
+    #[inline(always)]
+    unsafe fn lower(pairs: __m512i) -> __m512 {
+        unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs)) }
+    }
+    #[inline(always)]
+    unsafe fn upper(pairs: __m512i) -> __m512 {
+        unsafe { _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(0xffff_0000_u32 as i32))) }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use half::f16;
 
-use super::{Lanes, PointLanes, ROWS};
-use crate::dispatch::{PointWork, Work};
+use super::{Lanes, PairLanes, PointLanes, ROWS};
+use crate::dispatch::{PairWork, PointWork, Work};
 
 /// See the module's page.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +41,11 @@ impl Lanes for Portable {
 
     #[inline(never)]
     unsafe fn with_points<W: PointWork>(work: W) {
+        unsafe { work.run::<Self>() }
+    }
+
+    #[inline(never)]
+    unsafe fn with_pairs<W: PairWork>(work: W) {
         unsafe { work.run::<Self>() }
     }
 
@@ -187,6 +192,23 @@ unsafe fn bit(bits: *const u8, i: usize) -> usize {
 /// Words in the order of [`PointLanes::words`].
 fn words(word: impl Fn(usize) -> [u8; 2]) -> [[u8; BYTES]; 2] {
     [0, 1].map(|half| std::array::from_fn(|i| word(i / 16 * 16 + 8 * half + i % 16 / 2)[i % 2]))
+}
+
+#[allow(clippy::undocumented_unsafe_blocks, reason = "as above")]
+impl PairLanes for Portable {
+    #[inline(always)]
+    unsafe fn dot_pairs(sum: [f32; ROWS], a: [u8; BYTES], b: [u8; BYTES]) -> [f32; ROWS] {
+        let [(a, c), (b, d)] = unsafe { [(Self::lower(a), Self::upper(a)), (Self::lower(b), Self::upper(b))] };
+        std::array::from_fn(|i| sum[i] + c[i] * d[i] + a[i] * b[i])
+    }
+    #[inline(always)]
+    unsafe fn lower(pairs: [u8; BYTES]) -> [f32; ROWS] {
+        integers(&pairs).map(|pair| f32::from_bits((pair as u32) << 16))
+    }
+    #[inline(always)]
+    unsafe fn upper(pairs: [u8; BYTES]) -> [f32; ROWS] {
+        integers(&pairs).map(|pair| f32::from_bits(pair as u32 & 0xffff_0000))
+    }
 }
 
 #[allow(clippy::undocumented_unsafe_blocks, reason = "as above")]

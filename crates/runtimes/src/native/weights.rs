@@ -20,7 +20,7 @@ pub(crate) fn matrix(pool: &Pool, tensor: &Tensor, activations: Activations) -> 
     let large = |_| Error::limit("the matrix does not fit in memory").at_item(&*tensor.name);
     let read_grouped = |rows, out: &mut GroupedRows| tensor.data.read_grouped(rows, out);
     // What is not asked for needs no index read.
-    let grouping = tensor.data.grouping().filter(|_| activations == Activations::Fast);
+    let grouping = tensor.data.grouping().filter(|_| activations != Activations::F32);
     let order = grouping.and_then(|_| tensor.data.group_order());
     let source = MatrixSource {
         name: &tensor.name,
@@ -39,7 +39,6 @@ struct Held {
     data: Weak<dyn TensorData>,
     encoding: &'static str,
     shape: gravure_core::Shape,
-    activations: Activations,
     matrix: Weak<Matrix>,
 }
 
@@ -56,19 +55,18 @@ pub(crate) fn shared_matrix(pool: &Pool, tensor: &Tensor, activations: Activatio
         std::ptr::addr_eq(held.data.as_ptr(), Arc::as_ptr(&tensor.data))
             && held.encoding == tensor.encoding.id()
             && held.shape == tensor.shape
-            && held.activations == activations
     };
-    if let Some(found) = held().iter().find(|h| same(h)).and_then(|h| h.matrix.upgrade()) {
-        return Ok(found);
-    }
-    let made = Arc::new(matrix(pool, tensor, activations)?);
+    let found = held().iter().filter(|h| same(h)).filter_map(|h| h.matrix.upgrade()).find_map(|matrix| matrix.sharing(activations));
+    let made = match found {
+        Some(found) => found,
+        None => Arc::new(matrix(pool, tensor, activations)?),
+    };
     let mut held = held();
-    held.retain(|h| h.matrix.strong_count() > 0);
+    held.retain(|h| h.matrix.strong_count() > 0 && !std::ptr::addr_eq(h.matrix.as_ptr(), Arc::as_ptr(&made)));
     held.push(Held {
         data: Arc::downgrade(&tensor.data),
         encoding: tensor.encoding.id(),
         shape: tensor.shape.clone(),
-        activations,
         matrix: Arc::downgrade(&made),
     });
     Ok(made)
