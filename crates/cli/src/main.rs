@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     };
     let printer = Printer::new(&cli.global);
     progress::stop_on_interrupt();
-    let result = match cli.verb {
+    let result = gravure::instruction_set().and_then(|_| match cli.verb {
         Verb::Inspect(args) => verbs::inspect::run(&args, &printer),
         Verb::Convert(args) => verbs::convert::run(&args, &printer),
         Verb::Quantize(args) => verbs::quantize::run(&args, &printer),
@@ -49,7 +49,7 @@ fn main() -> ExitCode {
         Verb::Targets(args) => verbs::targets::run(&args, &printer),
         Verb::Completions(args) => verbs::completions::run(&args, &printer),
         Verb::Doctor(args) => verbs::doctor::run(&args, &printer),
-    };
+    });
     match result {
         Ok(code) => code,
         Err(error) => {

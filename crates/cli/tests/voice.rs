@@ -6,7 +6,7 @@ use std::process::Command;
 
 mod common;
 
-use common::{root, say};
+use common::{program, root, say};
 
 struct Case {
     name: &'static str,
@@ -534,4 +534,18 @@ fn a_reply_can_be_stopped() {
     let stopped = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(stopped.success());
     assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+#[test]
+fn an_instruction_set_that_the_processor_lacks_is_refused() {
+    let run = |set: &str| program(&root(), &["encodings"]).env("GRAVURE_ISA", set).output().unwrap();
+    for set in ["abacus", "AVX-1024", "\u{1b}[31m"] {
+        let output = run(set);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(64), "{said}");
+        assert!(said.contains("GRAVURE_ISA") && said.contains("portable") && !said.contains('\u{1b}'), "{said}");
+    }
+    for set in ["", "portable", "scalar", "PORTABLE"] {
+        assert!(run(set).status.success(), "{set}");
+    }
 }

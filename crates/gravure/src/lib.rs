@@ -21,6 +21,7 @@ mod hessians;
 mod host;
 mod in_turn;
 mod inspect;
+mod instruction_set;
 mod observer;
 mod open;
 mod optimize;
@@ -64,6 +65,7 @@ pub use gravure_planner::uniform::Uniform;
 pub use gravure_targets::{runtime as runtime_profile, runtimes as runtime_profiles, targets};
 pub use hessians::CalibrationText;
 pub use inspect::{Inspection, TensorLine, WouldWeigh, inspect};
+pub use instruction_set::instruction_set;
 pub use observer::{Observer, Quiet};
 pub use open::{OpenRequest, open};
 pub use optimize::{

@@ -30,16 +30,24 @@ pub enum Isa {
 }
 
 impl Isa {
-    /// The best set that this processor has, or the one that the environment variable
-    /// `GRAVURE_ISA` names (`amx`, `amx-bf16`, `avx512`, `avx2`, `neon`, `portable`) where it has that; `scalar`, by
-    /// which encoders also leave their lanes alone, stands for `portable`. Looked up once.
+    /// The best set that this processor has, or the one that is [asked for](Self::asked) where it has that. Looked up once.
     pub fn detect() -> Self {
         static CHOICE: OnceLock<Isa> = OnceLock::new();
         *CHOICE.get_or_init(|| {
-            let wanted = std::env::var("GRAVURE_ISA").ok();
-            let named = wanted.as_deref().and_then(|name| Self::named(if name == "scalar" { "portable" } else { name }));
-            named.or_else(|| Self::available().into_iter().next()).unwrap_or(Self::Portable(Portable))
+            let asked = Self::asked().and_then(Result::ok);
+            asked.or_else(|| Self::available().into_iter().next()).unwrap_or(Self::Portable(Portable))
         })
+    }
+
+    /// The set that the environment variable `GRAVURE_ISA` names (`amx`, `amx-bf16`, `avx512`, `avx2`, `neon`, `portable`); `scalar`, by
+    /// which encoders also leave their lanes alone, stands for `portable`. `None` where it is not set, or empty.
+    ///
+    /// # Errors
+    /// The name, where this processor has no such set.
+    pub fn asked() -> Option<Result<Self, String>> {
+        let name = std::env::var_os("GRAVURE_ISA").filter(|name| !name.is_empty())?.to_string_lossy().into_owned();
+        let wanted = if name == "scalar" { "portable" } else { &name };
+        Some(Self::named(wanted).ok_or(name))
     }
 
     /// Every set that this processor has, best first; tests and benchmarks run them all.
