@@ -57,9 +57,10 @@ pub(crate) struct Pairs {
 }
 
 impl Pairs {
-    /// An empty matrix, or `None` where the encoding is another.
+    /// An empty matrix; `None` where the encoding is another, or rows are so short that those of zeros behind their columns would take
+    /// more memory than they do.
     pub(crate) fn new(rows: usize, columns: usize, encoding: &dyn Encoding) -> Option<Result<Self>> {
-        if encoding.id() != "bf16" {
+        if encoding.id() != "bf16" || columns < DEPTH {
             return None;
         }
         let pairs = columns.div_ceil(DEPTH) * (DEPTH / 2);
@@ -418,7 +419,7 @@ mod tests {
         let sets: Vec<Level> = sets.chain([lanes, Level::software_tiles(false)]).collect();
         let encoding = *ENCODINGS.iter().find(|e| e.id() == "bf16").unwrap();
         let mut state = 5_u64;
-        for (rows, columns, count) in [(1, 1, 1), (16, 32, 2), (52, 96, 37), (49, 1057, 13), (130, 640, 71)] {
+        for (rows, columns, count) in [(1, 33, 1), (16, 32, 2), (52, 96, 37), (49, 1057, 13), (130, 640, 71)] {
             let (weights, values) = (numbers(rows * columns, &mut state), numbers(count * columns, &mut state));
             let bias = numbers(rows, &mut state);
             let mut bytes = vec![0; 2 * rows * columns];

@@ -38,7 +38,7 @@ pub enum Activations {
     #[default]
     Fast,
     /// Rounded to 8 bits where weights are integers, kept in 32-bit floats where they are floats: how an original is run that others
-    /// are compared with, the same on every processor.
+    /// are compared with, on every processor.
     Original,
     /// Kept in 32-bit floats, weights decoded: slow, the reference for quality.
     F32,
