@@ -15,12 +15,12 @@ use crate::dispatch::{Level, Work};
 use crate::lanes::portable::Portable;
 use crate::lanes::{Lanes, ROWS};
 use crate::matrix::Room;
+use crate::results::Results;
+use crate::together::together;
 use crate::{Pool, SharedRows};
 
 /// Sums of each result.
 const SUMS: usize = 4;
-/// Rows of activations that are computed together: their sums fill the registers.
-const WIDTH: usize = 6;
 
 /// How weights lie in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,13 +111,13 @@ impl Floats {
     /// Multiplies; see [`crate::linear`].
     pub(crate) fn multiply(&self, pool: &Pool, level: Level, values: &[f32], bias: Option<&[f32]>, out: &mut [f32]) {
         let groups = self.rows.div_ceil(ROWS);
-        let out = SharedRows::new(out, self.rows);
+        let results = Results { rows: self.rows, bias, out: SharedRows::new(out, self.rows) };
         let each = groups.div_ceil(pool.threads() * 8).max(1);
         pool.run(groups.div_ceil(each), &|task| {
             let range = task * each..((task + 1) * each).min(groups);
             // SAFETY: the level was detected; rows of values are as long as the matrix is wide, since `linear`
             // has checked it; tasks have disjoint groups of rows.
-            unsafe { level.run(Product { matrix: self, values, range, bias, out }) };
+            unsafe { level.run(Product { matrix: self, values, range, results: &results }) };
         });
     }
 }
@@ -143,8 +143,7 @@ struct Product<'a> {
     values: &'a [f32],
     /// Groups of 16 rows.
     range: std::ops::Range<usize>,
-    bias: Option<&'a [f32]>,
-    out: SharedRows<'a>,
+    results: &'a Results<'a>,
 }
 
 impl Product<'_> {
@@ -173,39 +172,17 @@ impl Product<'_> {
                     sums[t][s] = L::fma(w, L::float_every(values.add(t * columns + whole + s)), sums[t][s]);
                 }
             }
-            let row = group * ROWS;
-            let count = ROWS.min(self.matrix.rows - row);
             for t in 0..T {
-                let mut result = [0.0; ROWS];
                 let total = L::add(L::add(sums[t][0], sums[t][1]), L::add(sums[t][2], sums[t][3]));
-                L::float_store(total, result.as_mut_ptr());
-                let out = self.out.part(first + t, row..row + count);
-                match self.bias {
-                    Some(bias) => out.iter_mut().zip(&result).zip(&bias[row..]).for_each(|((o, v), b)| *o = v + b),
-                    None => out.copy_from_slice(&result[..count]),
-                }
+                self.results.put::<L>(group, first + t, total);
             }
         }
     }
 
     #[inline(always)]
     unsafe fn group<L: Lanes>(&self, kept: Kept, weights: *const u8, group: usize) {
-        let count = self.out.rows();
-        let mut first = 0;
-        while first < count {
-            // SAFETY: the caller's promise.
-            unsafe {
-                match count - first {
-                    1 => self.some::<L, 1>(kept, weights, group, first),
-                    2 => self.some::<L, 2>(kept, weights, group, first),
-                    3 => self.some::<L, 3>(kept, weights, group, first),
-                    4 => self.some::<L, 4>(kept, weights, group, first),
-                    5 => self.some::<L, 5>(kept, weights, group, first),
-                    _ => self.some::<L, WIDTH>(kept, weights, group, first),
-                }
-            }
-            first += WIDTH.min(count - first);
-        }
+        // SAFETY: the caller's promise.
+        unsafe { together!(self.results.out.rows(), first, T, self.some::<L, T>(kept, weights, group, first)) };
     }
 
     /// Decodes 16 rows to columns of floats; rows that cannot be decoded become NaN.

@@ -37,6 +37,7 @@ mod shared;
 mod tiles;
 #[cfg_attr(not(any(target_arch = "x86_64", test)), allow(dead_code, reason = "no other processor has tiles"))]
 mod tiles_bf16;
+mod together;
 mod zeros;
 
 pub use attention::{AttentionRows, AttentionShape, attention};

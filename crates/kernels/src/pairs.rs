@@ -24,8 +24,9 @@ use crate::form::PIECE;
 use crate::lanes::{Lanes, PairLanes, ROWS};
 use crate::matrix::Room;
 use crate::results::{Line, Results};
-use crate::tiles::TILE_HEIGHT;
+use crate::tiles::{Configured, TILE_HEIGHT};
 use crate::tiles_bf16::{self, DEPTH, Operands, shapes};
+use crate::together::together;
 use crate::{Pool, SharedRows};
 
 /// Bytes of a number.
@@ -36,8 +37,6 @@ const SUMS: usize = 2;
 const EXACT_SUMS: usize = 4;
 /// Groups of rows that are computed together.
 const GROUPS: usize = 2;
-/// Rows of activations that are computed together: their sums fill the registers.
-const WIDTH: usize = 6;
 /// Columns that meet all rows of activations before the next do, by tiles: 32 rows of them fit in the first-level cache.
 const TILE_COLUMNS: usize = 512;
 
@@ -196,22 +195,8 @@ impl Product<'_> {
 
     #[inline(always)]
     unsafe fn groups<L: PairLanes, const G: usize>(&self, group: usize) {
-        let count = self.results.out.rows();
-        let mut first = 0;
-        while first < count {
-            // SAFETY: the caller's promise.
-            unsafe {
-                match count - first {
-                    1 => self.some::<L, G, 1>(group, first),
-                    2 => self.some::<L, G, 2>(group, first),
-                    3 => self.some::<L, G, 3>(group, first),
-                    4 => self.some::<L, G, 4>(group, first),
-                    5 => self.some::<L, G, 5>(group, first),
-                    _ => self.some::<L, G, WIDTH>(group, first),
-                }
-            }
-            first += WIDTH.min(count - first);
-        }
+        // SAFETY: the caller's promise.
+        unsafe { together!(self.results.out.rows(), first, T, self.some::<L, G, T>(group, first)) };
     }
 }
 
@@ -283,23 +268,9 @@ impl Exact<'_> {
 impl PairWork for Exact<'_> {
     #[inline(always)]
     unsafe fn run<L: PairLanes>(self) {
-        let count = self.results.out.rows();
         for group in self.range.clone() {
-            let mut first = 0;
-            while first < count {
-                // SAFETY: the promise of whoever made this value.
-                unsafe {
-                    match count - first {
-                        1 => self.some::<L, 1>(group, first),
-                        2 => self.some::<L, 2>(group, first),
-                        3 => self.some::<L, 3>(group, first),
-                        4 => self.some::<L, 4>(group, first),
-                        5 => self.some::<L, 5>(group, first),
-                        _ => self.some::<L, WIDTH>(group, first),
-                    }
-                }
-                first += WIDTH.min(count - first);
-            }
+            // SAFETY: the promise of whoever made this value.
+            unsafe { together!(self.results.out.rows(), first, T, self.some::<L, T>(group, first)) };
         }
     }
 }
@@ -330,7 +301,8 @@ impl<L: Lanes> TileWork for Tiled<'_, L> {
     fn run<X: Tiles>(self, tiles: &mut X) {
         let Product { pairs, activations, range, results } = self.product;
         let count = results.out.rows();
-        let mut configured = 0;
+        // SAFETY: no other value works on the tiles.
+        let mut tiles = unsafe { Configured::new(tiles) };
         SUMS_OF_TILES.with_borrow_mut(|sums| {
             let mut group = range.start;
             while group < range.end {
@@ -353,15 +325,8 @@ impl<L: Lanes> TileWork for Tiled<'_, L> {
                             pair_stride: PIECE,
                             sums: sums.as_mut_ptr().wrapping_add(first * wide).cast(),
                         };
-                        // SAFETY: all parts are there; no other value works on the tiles, which are configured for so many rows and
-                        // released below.
-                        unsafe {
-                            if configured != rows {
-                                tiles.configure(&shapes(rows));
-                                configured = rows;
-                            }
-                            tiles_bf16::multiply(tiles, operands);
-                        }
+                        // SAFETY: all parts are there; the tiles are configured for so many rows.
+                        unsafe { tiles_bf16::multiply(tiles.for_rows(rows, shapes), operands) };
                         first += rows;
                     }
                     pair += together;
@@ -375,10 +340,6 @@ impl<L: Lanes> TileWork for Tiled<'_, L> {
                 group += wide;
             }
         });
-        if configured > 0 {
-            // SAFETY: they were configured here.
-            unsafe { tiles.release() };
-        }
     }
 }
 

@@ -84,6 +84,42 @@ pub(crate) fn shapes(rows: usize, steps: usize) -> [TileShape; TILES] {
     [sums, sums, sums, sums, activations, activations, weights, weights]
 }
 
+/// Tiles of this thread, configured for some rows of activations at a time, and released at the end.
+pub(crate) struct Configured<'a, X: Tiles> {
+    tiles: &'a mut X,
+    rows: usize,
+}
+
+impl<'a, X: Tiles> Configured<'a, X> {
+    /// Tiles that nobody has configured.
+    ///
+    /// # Safety
+    /// No other value works on the tiles of this thread until this one is dropped.
+    pub(crate) unsafe fn new(tiles: &'a mut X) -> Self {
+        Self { tiles, rows: 0 }
+    }
+
+    /// The tiles in these shapes, which depend on the number of rows alone.
+    #[inline(always)]
+    pub(crate) fn for_rows(&mut self, rows: usize, shapes: impl FnOnce(usize) -> [TileShape; TILES]) -> &mut X {
+        if self.rows != rows {
+            // SAFETY: whoever made this value promised that nobody else works on the tiles.
+            unsafe { self.tiles.configure(&shapes(rows)) };
+            self.rows = rows;
+        }
+        self.tiles
+    }
+}
+
+impl<X: Tiles> Drop for Configured<'_, X> {
+    fn drop(&mut self) {
+        if self.rows > 0 {
+            // SAFETY: they were configured here.
+            unsafe { self.tiles.release() };
+        }
+    }
+}
+
 /// Adds the products of all columns to the results.
 ///
 /// # Safety

@@ -20,7 +20,7 @@ use crate::dispatch::{Level, TileWork, Work};
 use crate::form::{Form, PIECE, Shape};
 use crate::lanes::{Lanes, ROWS};
 use crate::results::{Line, Results};
-use crate::tiles::TILE_HEIGHT;
+use crate::tiles::{Configured, TILE_HEIGHT};
 use crate::tiles_bf16::{DEPTH, Operands, multiply, shapes};
 
 thread_local! {
@@ -65,26 +65,20 @@ impl<L: Lanes, F: Form, Y: Layout<F>> TileWork for ByTiles<'_, L, F, Y> {
     #[inline(always)]
     fn run<X: Tiles>(self, tiles: &mut X) {
         let Self { product: p, tile, weights, .. } = self;
-        let mut work = Halves { product: p, tile, weights, tiles, configured: 0 };
-        // SAFETY: the promise of whoever made the product; no other value works on the tiles, which are released where they
-        // were configured.
+        // SAFETY: the promise of whoever made the product; no other value works on the tiles.
         unsafe {
+            let mut work = Halves { product: p, tile, weights, tiles: Configured::new(tiles) };
             walk::<L, F, Y>(p.packed, p.range.clone(), p.results, tile, &mut work);
-            if work.configured > 0 {
-                work.tiles.release();
-            }
         }
     }
 }
 
 /// Columns by tiles of bf16.
-struct Halves<'a, X, F: Form, Y: Layout<F>> {
+struct Halves<'a, X: Tiles, F: Form, Y: Layout<F>> {
     product: &'a ProductBf16<'a, F, Y>,
     tile: Tile,
     weights: *mut u32,
-    tiles: &'a mut X,
-    /// Rows of activations that the tiles are configured for.
-    configured: usize,
+    tiles: Configured<'a, X>,
 }
 
 impl<X: Tiles, F: Form, Y: Layout<F>> Columns for Halves<'_, X, F, Y> {
@@ -97,10 +91,6 @@ impl<X: Tiles, F: Form, Y: Layout<F>> Columns for Halves<'_, X, F, Y> {
             let mut first = 0;
             while first < count {
                 let rows = (count - first).min(2 * TILE_HEIGHT);
-                if self.configured != rows {
-                    self.tiles.configure(&shapes(rows));
-                    self.configured = rows;
-                }
                 let operands = Operands {
                     wide,
                     depth: blocks * F::COLUMNS / DEPTH,
@@ -111,7 +101,7 @@ impl<X: Tiles, F: Form, Y: Layout<F>> Columns for Halves<'_, X, F, Y> {
                     pair_stride: wide * PIECE,
                     sums: self.tile.sums.add(first * wide * ROWS).cast(),
                 };
-                multiply(self.tiles, operands);
+                multiply(self.tiles.for_rows(rows, shapes), operands);
                 first += rows;
             }
         }

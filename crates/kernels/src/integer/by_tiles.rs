@@ -10,7 +10,7 @@ use crate::dispatch::TileWork;
 use crate::form::{Form, Shape};
 use crate::lanes::{Lanes, ROWS};
 use crate::rounded::{Order, width};
-use crate::tiles::{self, Geometry, Operands};
+use crate::tiles::{self, Configured, Geometry, Operands};
 
 /// The results of a product by tiles.
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "no other processor has tiles"))]
@@ -24,25 +24,19 @@ impl<L: Lanes, F: Form, Y: Layout<F>> TileWork for ByTiles<'_, L, F, Y> {
     #[inline(always)]
     fn run<X: Tiles>(self, tiles: &mut X) {
         let (p, tile) = (self.product, self.tile);
-        let mut work = Bytes { product: p, tile, tiles, configured: 0 };
-        // SAFETY: the promise of whoever made the product; no other value works on the tiles, which are released where they
-        // were configured.
+        // SAFETY: the promise of whoever made the product; no other value works on the tiles.
         unsafe {
+            let mut work = Bytes { product: p, tile, tiles: Configured::new(tiles) };
             walk::<L, F, Y>(p.packed, p.range.clone(), p.results, tile, &mut work);
-            if work.configured > 0 {
-                work.tiles.release();
-            }
         }
     }
 }
 
 /// Columns by tiles of bytes.
-struct Bytes<'a, X, F: Form, Y: Layout<F>> {
+struct Bytes<'a, X: Tiles, F: Form, Y: Layout<F>> {
     product: &'a Product<'a, F, Y>,
     tile: Tile,
-    tiles: &'a mut X,
-    /// Rows of activations that the tiles are configured for.
-    configured: usize,
+    tiles: Configured<'a, X>,
 }
 
 impl<X: Tiles, F: Form, Y: Layout<F>> Columns for Bytes<'_, X, F, Y> {
@@ -63,10 +57,6 @@ impl<X: Tiles, F: Form, Y: Layout<F>> Columns for Bytes<'_, X, F, Y> {
             let panel = p.panel::<1>(first);
             // SAFETY: the caller's promise; tiles are configured for the rows of each panel.
             unsafe {
-                if self.configured != rows {
-                    self.tiles.configure(&tiles::shapes(rows, geometry.steps));
-                    self.configured = rows;
-                }
                 let operands = Operands {
                     geometry,
                     wide,
@@ -84,7 +74,7 @@ impl<X: Tiles, F: Form, Y: Layout<F>> Columns for Bytes<'_, X, F, Y> {
                     words: panel.words.wrapping_add(at / F::GROUP / 2 * rows),
                     sums: tile.sums.add(first * wide * ROWS),
                 };
-                tiles::multiply::<L, X>(self.tiles, operands);
+                tiles::multiply::<L, X>(self.tiles.for_rows(rows, |rows| tiles::shapes(rows, geometry.steps)), operands);
             }
             first += rows;
         }
