@@ -19,9 +19,9 @@ pub(crate) struct Level(Set);
 enum Set {
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     Amx(gravure_simd::arch::Amx),
-    /// The same, with prompts multiplied in bf16.
+    /// The same, with prompts multiplied in bytes where weights are integers.
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    AmxBf16(gravure_simd::arch::Amx),
+    AmxInt8(gravure_simd::arch::Amx),
     /// Arrays, and tiles in memory; in bf16 where that is set.
     #[cfg(test)]
     SoftwareTiles(bool),
@@ -98,7 +98,7 @@ impl Level {
                 #[cfg(target_os = "linux")]
                 Isa::Amx(amx, _) if fused && is_x86_feature_detected!("avx512vnni") => return Self(Set::Amx(amx)),
                 #[cfg(target_os = "linux")]
-                Isa::AmxBf16(amx, _) if fused && is_x86_feature_detected!("avx512vnni") => return Self(Set::AmxBf16(amx)),
+                Isa::AmxInt8(amx, _) if fused && is_x86_feature_detected!("avx512vnni") => return Self(Set::AmxInt8(amx)),
                 Isa::Avx512(_) if fused && is_x86_feature_detected!("avx512vnni") => return Self(Set::Avx512),
                 Isa::Avx512(_) | Isa::Avx2(_) if fused && is_x86_feature_detected!("avxvnni") => return Self(Set::AvxVnni),
                 Isa::Avx512(_) | Isa::Avx2(_) if fused => return Self(Set::Avx2),
@@ -123,7 +123,7 @@ impl Level {
     pub(crate) fn prefers_bf16(self) -> bool {
         match self.0 {
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-            Set::AmxBf16(_) => true,
+            Set::Amx(_) => self.has_bf16_tiles(),
             #[cfg(test)]
             Set::SoftwareTiles(bf16) => bf16,
             _ => false,
@@ -134,7 +134,7 @@ impl Level {
     pub(crate) fn has_bf16_tiles(self) -> bool {
         match self.0 {
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-            Set::Amx(amx) | Set::AmxBf16(amx) => amx.has_bf16(),
+            Set::Amx(amx) | Set::AmxInt8(amx) => amx.has_bf16() && is_x86_feature_detected!("avx512bf16"),
             #[cfg(test)]
             Set::SoftwareTiles(_) => true,
             _ => false,
@@ -145,7 +145,7 @@ impl Level {
     pub(crate) fn abilities(self) -> Abilities {
         match self.0 {
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-            Set::Amx(_) | Set::AmxBf16(_) => Abilities::of_avx512(),
+            Set::Amx(_) | Set::AmxInt8(_) => Abilities::of_avx512(),
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 => Abilities::of_avx512(),
             _ => Abilities { points: false, pairs: false },
@@ -156,7 +156,7 @@ impl Level {
     pub(crate) fn has_tiles(self) -> bool {
         match self.0 {
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-            Set::Amx(_) | Set::AmxBf16(_) => true,
+            Set::Amx(_) | Set::AmxInt8(_) => true,
             #[cfg(test)]
             Set::SoftwareTiles(_) => true,
             _ => false,
@@ -168,7 +168,7 @@ impl Level {
     pub(crate) fn with_tiles<W: TileWork>(self, work: W) {
         match self.0 {
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-            Set::Amx(mut amx) | Set::AmxBf16(mut amx) => work.run(&mut amx),
+            Set::Amx(mut amx) | Set::AmxInt8(mut amx) => work.run(&mut amx),
             #[cfg(test)]
             Set::SoftwareTiles(_) => work.run(&mut gravure_simd::arch::SoftwareTiles::new()),
             _ => drop(work),
@@ -181,7 +181,7 @@ impl Level {
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
             Set::Amx(_) => "amx",
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-            Set::AmxBf16(_) => "amx-bf16",
+            Set::AmxInt8(_) => "amx-int8",
             #[cfg(test)]
             Set::SoftwareTiles(_) => "software tiles",
             #[cfg(target_arch = "x86_64")]
@@ -207,7 +207,7 @@ impl Level {
         unsafe {
             match self.0 {
                 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-                Set::Amx(_) | Set::AmxBf16(_) => avx512(work),
+                Set::Amx(_) | Set::AmxInt8(_) => avx512(work),
                 #[cfg(test)]
                 Set::SoftwareTiles(_) => work.run::<Portable>(),
                 #[cfg(target_arch = "x86_64")]

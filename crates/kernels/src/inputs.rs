@@ -1,7 +1,7 @@
 //! Rows of activations that several matrices are multiplied with.
 
 use crate::Pool;
-use crate::bf16::Bf16Rows;
+use crate::bf16::{Bf16Rows, Bf16Tiles};
 use crate::dispatch::Level;
 use crate::rounded::{Groups, Order, Rounded};
 
@@ -12,6 +12,7 @@ pub struct Inputs<'a> {
     columns: usize,
     rounded: Vec<Form>,
     bf16: Option<Bf16Rows>,
+    tiles: Option<Bf16Tiles>,
 }
 
 #[derive(Debug)]
@@ -24,7 +25,7 @@ struct Form {
 impl<'a> Inputs<'a> {
     /// `values` as rows of `columns`.
     pub fn new(values: &'a [f32], columns: usize) -> Self {
-        Self { values, columns, rounded: Vec::new(), bf16: None }
+        Self { values, columns, rounded: Vec::new(), bf16: None, tiles: None }
     }
 
     /// Number of rows.
@@ -76,5 +77,11 @@ impl<'a> Inputs<'a> {
     pub(crate) fn bf16(&mut self, pool: &Pool, level: Level) -> &Bf16Rows {
         let (values, columns) = (self.values, self.columns);
         self.bf16.get_or_insert_with(|| Bf16Rows::new(pool, level, values, columns))
+    }
+
+    /// The values as tiles of bf16.
+    pub(crate) fn bf16_tiles(&mut self, pool: &Pool, level: Level) -> &Bf16Tiles {
+        let (values, columns) = (self.values, self.columns);
+        self.tiles.get_or_insert_with(|| Bf16Tiles::new(pool, level, values, columns))
     }
 }

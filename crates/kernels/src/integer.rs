@@ -39,7 +39,7 @@ use std::marker::PhantomData;
 
 use gravure_base::{Error, Result};
 
-use self::by_bf16_tiles::ProductBf16;
+use self::by_bf16_tiles::{ProductBf16, Rooms};
 use self::by_tiles::ByTiles;
 pub(crate) use self::codes::Codes;
 pub(crate) use self::layout::Layout;
@@ -48,7 +48,7 @@ use self::panel::Panel;
 pub(crate) use self::points::Points;
 use self::tile::Tile;
 use crate::arena::Block;
-use crate::bf16::Bf16Rows;
+use crate::bf16::Bf16Tiles;
 use crate::dispatch::{Level, Work};
 use crate::form::{Form, MOST_COLUMNS, Shape};
 use crate::lanes::portable::Portable;
@@ -56,7 +56,7 @@ use crate::lanes::{Lanes, ROWS};
 use crate::matrix::Room;
 use crate::results::{Line, Results};
 use crate::rounded::{DIRECT_WIDTH, Groups, Order, Rounded, TILE_WIDTH, width};
-use crate::{Pool, SharedRows};
+use crate::{Pool, SharedRows, tiles_bf16};
 
 /// Columns that are laid out at a time: 32 rows of them fit in the first-level cache.
 const TILE_COLUMNS: usize = 512;
@@ -76,6 +76,8 @@ pub(crate) struct Packed<F: Form, Y: Layout<F>> {
 thread_local! {
     /// Room for a tile and its results, kept from product to product.
     static ROOM: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
+    /// The same of products by tiles of bf16.
+    static ROOMS: RefCell<Rooms> = const { RefCell::new(Rooms::EMPTY) };
 }
 
 /// The results of some groups of rows for all rows of activations.
@@ -226,7 +228,7 @@ pub(crate) trait Integer: Send + Sync + std::fmt::Debug {
     /// Multiplies; see [`crate::linear`].
     fn multiply(&self, pool: &Pool, level: Level, rounded: &Rounded, groups: &Groups, bias: Option<&[f32]>, out: &mut [f32]);
     /// Multiplies rows of bf16, by tiles that the level has, with weights that are rounded to bf16; see [`crate::linear`].
-    fn multiply_bf16(&self, pool: &Pool, level: Level, activations: &Bf16Rows, bias: Option<&[f32]>, out: &mut [f32]);
+    fn multiply_bf16(&self, pool: &Pool, level: Level, activations: &Bf16Tiles, bias: Option<&[f32]>, out: &mut [f32]);
     /// Decodes a row that is there; `out` is a row long.
     fn decode_row(&self, row: usize, out: &mut [f32]);
 }
@@ -311,12 +313,14 @@ impl<F: Form, Y: Layout<F>> Integer for Packed<F, Y> {
         });
     }
 
-    fn multiply_bf16(&self, pool: &Pool, level: Level, activations: &Bf16Rows, bias: Option<&[f32]>, out: &mut [f32]) {
+    fn multiply_bf16(&self, pool: &Pool, level: Level, activations: &Bf16Tiles, bias: Option<&[f32]>, out: &mut [f32]) {
         let results = Results { rows: self.rows, bias, out: SharedRows::new(out, self.rows) };
         let results = &results;
-        self.by_groups(pool, false, &|range| {
+        let (columns, all) = (self.columns, self.rows.div_ceil(ROWS));
+        tiles_bf16::by_tasks(pool, all, &|range| {
+            let product = tiles_bf16::Product { activations, range, columns, results };
             // SAFETY: as above.
-            ROOM.with_borrow_mut(|room| unsafe { level.run(ProductBf16 { packed: self, activations, range, level, results, room }) });
+            ROOMS.with_borrow_mut(|rooms| unsafe { level.run(ProductBf16 { packed: self, product, level, rooms }) });
         });
     }
 

@@ -132,6 +132,10 @@ pub(crate) trait PairLanes: Lanes {
     unsafe fn lower(pairs: Self::Int) -> Self::Float;
     /// The upper numbers of pairs.
     unsafe fn upper(pairs: Self::Int) -> Self::Float;
+    /// Pairs of the nearest numbers, ties to even. Subnormal numbers may become zeros.
+    unsafe fn pairs(lower: Self::Float, upper: Self::Float) -> Self::Int;
+    /// Byte `K` of each lane as a float.
+    unsafe fn byte<const K: u32>(four: Self::Int) -> Self::Float;
 }
 
 /// Lanes that look points of lattices up; see [`crate::integer::Points`].

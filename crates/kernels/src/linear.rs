@@ -28,7 +28,7 @@ pub fn linear(pool: &Pool, matrix: &Matrix, inputs: &mut Inputs<'_>, phase: Phas
         Weights::Integer(integer) => {
             let mut multiply = |inputs: &mut Inputs<'_>| {
                 if phase == Phase::Prefill && level.prefers_bf16() {
-                    integer.multiply_bf16(pool, level, inputs.bf16(pool, level), bias, out);
+                    integer.multiply_bf16(pool, level, inputs.bf16_tiles(pool, level), bias, out);
                     return;
                 }
                 let (rounded, groups) = inputs.rounded(pool, level, integer.block(), integer.laid_out_from(), integer.groups());
@@ -45,10 +45,10 @@ pub fn linear(pool: &Pool, matrix: &Matrix, inputs: &mut Inputs<'_>, phase: Phas
             }
         }
         Weights::Pairs(pairs) if matrix.is_exact() => pairs.multiply_exactly(pool, level, inputs.values(), bias, out),
-        Weights::Pairs(pairs) => {
-            let tiles = phase == Phase::Prefill && level.has_bf16_tiles();
-            pairs.multiply(pool, level, tiles, inputs.bf16(pool, level), bias, out);
+        Weights::Pairs(pairs) if phase == Phase::Prefill && level.has_bf16_tiles() => {
+            pairs.multiply_tiles(pool, level, inputs.bf16_tiles(pool, level), bias, out);
         }
+        Weights::Pairs(pairs) => pairs.multiply(pool, level, inputs.bf16(pool, level), bias, out),
         Weights::Floats(floats) => floats.multiply(pool, level, inputs.values(), bias, out),
     }
     Ok(())

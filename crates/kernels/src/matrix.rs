@@ -360,7 +360,8 @@ impl Matrix {
             Weights::Floats(floats) if floats.kept() == Kept::Encoded => "decoded",
             Weights::Pairs(_) | Weights::Floats(_) => "float",
         };
-        format!("{how} {}", self.level.name())
+        let prompts = if matches!(self.weights, Weights::Integer(_)) && self.level.prefers_bf16() { ", bf16 for prompts" } else { "" };
+        format!("{how} {}{prompts}", self.level.name())
     }
 
     /// Decodes one row.

@@ -18,14 +18,13 @@ use gravure_core::Encoding;
 use gravure_simd::arch::Tiles;
 
 use crate::arena::Block;
-use crate::bf16::Bf16Rows;
+use crate::bf16::{Bf16Rows, Bf16Tiles};
 use crate::dispatch::{Level, PairWork, TileWork, Work};
 use crate::form::PIECE;
 use crate::lanes::{Lanes, PairLanes, ROWS};
 use crate::matrix::Room;
 use crate::results::{Line, Results};
-use crate::tiles::{Configured, TILE_HEIGHT};
-use crate::tiles_bf16::{self, DEPTH, Operands, shapes};
+use crate::tiles_bf16::{self, DEPTH, MOST, Weights};
 use crate::together::together;
 use crate::{Pool, SharedRows};
 
@@ -37,8 +36,6 @@ const SUMS: usize = 2;
 const EXACT_SUMS: usize = 4;
 /// Groups of rows that are computed together.
 const GROUPS: usize = 2;
-/// Columns that meet all rows of activations before the next do, by tiles: 32 rows of them fit in the first-level cache.
-const TILE_COLUMNS: usize = 512;
 
 thread_local! {
     /// Sums of tiles, kept from product to product.
@@ -98,19 +95,22 @@ impl Pairs {
         }
     }
 
-    /// Multiplies rounded activations, by tiles where `tiles`; see [`crate::linear`].
-    pub(crate) fn multiply(&self, pool: &Pool, level: Level, tiles: bool, activations: &Bf16Rows, bias: Option<&[f32]>, out: &mut [f32]) {
+    /// Multiplies rounded activations; see [`crate::linear`].
+    pub(crate) fn multiply(&self, pool: &Pool, level: Level, activations: &Bf16Rows, bias: Option<&[f32]>, out: &mut [f32]) {
         self.by_groups(pool, bias, out, &|range, results| {
-            let product = Product { pairs: self, activations, range, results };
             // SAFETY: the level was detected; rows of activations are as long as the matrix is wide, since `linear` has checked it;
             // tasks have disjoint groups of rows.
-            unsafe {
-                if tiles {
-                    level.run(ByTiles { product, level });
-                } else {
-                    level.run(ByLanes(product));
-                }
-            }
+            unsafe { level.run(ByLanes(Product { pairs: self, activations, range, results })) };
+        });
+    }
+
+    /// The same by tiles, which the level has.
+    pub(crate) fn multiply_tiles(&self, pool: &Pool, level: Level, activations: &Bf16Tiles, bias: Option<&[f32]>, out: &mut [f32]) {
+        let results = &Results { rows: self.rows, bias, out: SharedRows::new(out, self.rows) };
+        tiles_bf16::by_tasks(pool, self.rows.div_ceil(ROWS), &|range| {
+            let product = tiles_bf16::Product { activations, range, columns: 2 * self.pairs, results };
+            // SAFETY: as above; zeros are behind the columns of the matrix and of the activations.
+            SUMS_OF_TILES.with_borrow_mut(|sums| unsafe { level.run(ByLanes(ByTiles { pairs: self, product, level, sums })) });
         });
     }
 
@@ -277,69 +277,38 @@ impl PairWork for Exact<'_> {
 
 /// The same by tiles.
 struct ByTiles<'a> {
-    product: Product<'a>,
+    pairs: &'a Pairs,
+    product: tiles_bf16::Product<'a>,
     level: Level,
+    sums: &'a mut Vec<Line>,
 }
 
-impl Work for ByTiles<'_> {
+impl PairWork for ByTiles<'_> {
     #[inline(always)]
-    unsafe fn run<L: Lanes>(self) {
-        if L::TILES {
-            let level = self.level;
-            level.with_tiles(Tiled { product: self.product, lanes: PhantomData::<L> });
-        }
+    unsafe fn run<L: PairLanes>(self) {
+        self.level.with_tiles(Tiled { pairs: self.pairs, product: self.product, sums: self.sums, lanes: PhantomData::<L> });
     }
 }
 
 struct Tiled<'a, L> {
-    product: Product<'a>,
+    pairs: &'a Pairs,
+    product: tiles_bf16::Product<'a>,
+    sums: &'a mut Vec<Line>,
     lanes: PhantomData<L>,
 }
 
-impl<L: Lanes> TileWork for Tiled<'_, L> {
+impl<L: PairLanes> TileWork for Tiled<'_, L> {
     #[inline(always)]
     fn run<X: Tiles>(self, tiles: &mut X) {
-        let Product { pairs, activations, range, results } = self.product;
-        let count = results.out.rows();
-        // SAFETY: no other value works on the tiles.
-        let mut tiles = unsafe { Configured::new(tiles) };
-        SUMS_OF_TILES.with_borrow_mut(|sums| {
-            let mut group = range.start;
-            while group < range.end {
-                let wide = (range.end - group).min(GROUPS);
-                sums.clear();
-                sums.resize(count * wide, Line::ZERO);
-                let mut pair = 0;
-                while pair < pairs.pairs {
-                    let together = (TILE_COLUMNS / 2).min(pairs.pairs - pair);
-                    let mut first = 0;
-                    while first < count {
-                        let rows = (count - first).min(2 * TILE_HEIGHT);
-                        let operands = Operands {
-                            wide,
-                            depth: together / (DEPTH / 2),
-                            rows,
-                            activations: activations.at(first, 2 * pair).cast(),
-                            stride: activations.stride * NUMBER,
-                            weights: [0, wide - 1].map(|r| pairs.at(group + r, pair)),
-                            pair_stride: PIECE,
-                            sums: sums.as_mut_ptr().wrapping_add(first * wide).cast(),
-                        };
-                        // SAFETY: all parts are there; the tiles are configured for so many rows.
-                        unsafe { tiles_bf16::multiply(tiles.for_rows(rows, shapes), operands) };
-                        first += rows;
-                    }
-                    pair += together;
-                }
-                for (index, sums) in sums.chunks_exact(wide).enumerate() {
-                    for (r, sums) in sums.iter().enumerate() {
-                        // SAFETY: this task owns the groups; the lanes are those of the level.
-                        unsafe { results.put::<L>(group + r, index, L::float_load(std::ptr::from_ref(sums).cast())) };
-                    }
-                }
-                group += wide;
-            }
-        });
+        // SAFETY: the promise of whoever made the product; no other value works on the tiles.
+        unsafe { self.product.multiply::<L, X>(tiles, self.sums, &mut &*self.pairs) };
+    }
+}
+
+impl Weights for &Pairs {
+    #[inline(always)]
+    unsafe fn tiles<L: PairLanes>(&mut self, group: usize, wide: usize, at: usize, _columns: usize) -> [*const u8; MOST] {
+        [0, wide - 1].map(|r| self.at(group + r, at / 2))
     }
 }
 

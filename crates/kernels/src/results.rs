@@ -6,7 +6,7 @@ use crate::lanes::{Lanes, ROWS};
 /// What vectors are stored to: lines of the cache, so that none lies in two.
 #[derive(Debug, Clone, Copy)]
 #[repr(align(64))]
-pub(crate) struct Line(#[allow(dead_code, reason = "read through pointers")] [u8; 64]);
+pub(crate) struct Line(pub(crate) [u8; 64]);
 
 impl Line {
     pub(crate) const ZERO: Self = Self([0; 64]);

@@ -10,12 +10,12 @@ use crate::token::{Kernel, Simd};
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Isa {
-    /// x86-64 with AVX-512 as below, whose lanes these are, and AMX with products of bytes.
+    /// x86-64 with AVX-512 as below, whose lanes these are, and AMX, whose products of bf16 are preferred where it has them.
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     Amx(crate::arch::Amx, crate::arch::Avx512),
-    /// The same, and products of bf16 preferred: only where it is asked for by name.
+    /// The same, and products of bytes preferred: only where it is asked for by name.
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    AmxBf16(crate::arch::Amx, crate::arch::Avx512),
+    AmxInt8(crate::arch::Amx, crate::arch::Avx512),
     /// x86-64 with AVX-512 F, BW, DQ, VL: 16 lanes.
     #[cfg(target_arch = "x86_64")]
     Avx512(crate::arch::Avx512),
@@ -39,7 +39,7 @@ impl Isa {
         })
     }
 
-    /// The set that the environment variable `GRAVURE_ISA` names (`amx`, `amx-bf16`, `avx512`, `avx2`, `neon`, `portable`); `scalar`, by
+    /// The set that the environment variable `GRAVURE_ISA` names (`amx`, `amx-int8`, `avx512`, `avx2`, `neon`, `portable`); `scalar`, by
     /// which encoders also leave their lanes alone, stands for `portable`. `None` where it is not set, or empty.
     ///
     /// # Errors
@@ -58,7 +58,7 @@ impl Isa {
             #[cfg(target_os = "linux")]
             if let (Some(lanes), Some(amx)) = (crate::arch::Avx512::detect(), crate::arch::Amx::detect()) {
                 found.push(Self::Amx(amx, lanes));
-                found.extend(amx.has_bf16().then_some(Self::AmxBf16(amx, lanes)));
+                found.extend(amx.has_bf16().then_some(Self::AmxInt8(amx, lanes)));
             }
             found.extend(crate::arch::Avx512::detect().map(Self::Avx512));
             found.extend(crate::arch::Avx2::detect().map(Self::Avx2));
@@ -80,7 +80,7 @@ impl Isa {
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
             Self::Amx(..) => "amx",
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-            Self::AmxBf16(..) => "amx-bf16",
+            Self::AmxInt8(..) => "amx-int8",
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(_) => "avx512",
             #[cfg(target_arch = "x86_64")]
@@ -95,7 +95,7 @@ impl Isa {
     pub fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
         match self {
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-            Self::Amx(_, isa) | Self::AmxBf16(_, isa) => isa.vectorize(kernel),
+            Self::Amx(_, isa) | Self::AmxInt8(_, isa) => isa.vectorize(kernel),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(isa) => isa.vectorize(kernel),
             #[cfg(target_arch = "x86_64")]

@@ -3,152 +3,155 @@
 //! Of 512 columns of 32 rows of weights the codes are laid out in bytes, as for all products of many rows, times their scales, and
 //! rounded to bf16: two columns of 16 rows are a row of a tile. Sums are floats, of 32 columns at a time.
 //!
-//! Activations are rounded to 8 bits of a fraction instead of 127 steps of a block's largest. Whoever wants this asks for it by
-//! name (`amx-bf16`): it has run on tiles in memory, and on no processor yet.
+//! Activations are rounded to 8 bits of a fraction instead of 127 steps of a block's largest, weights to as many: together a tenth
+//! of what the latter costs.
 
-use std::cell::RefCell;
 use std::marker::PhantomData;
 
 use gravure_simd::arch::Tiles;
 
+use super::Packed;
 use super::layout::Layout;
 use super::tile::Tile;
-use super::walk::{Columns, walk};
-use super::{Packed, TILE_COLUMNS, TILE_GROUPS};
-use crate::bf16::{Bf16Rows, nearest};
-use crate::dispatch::{Level, TileWork, Work};
+use crate::dispatch::{Level, PairWork, TileWork, Work};
 use crate::form::{Form, PIECE, Shape};
-use crate::lanes::{Lanes, ROWS};
-use crate::results::{Line, Results};
-use crate::tiles::{Configured, TILE_HEIGHT};
-use crate::tiles_bf16::{DEPTH, Operands, multiply, shapes};
+use crate::lanes::{Lanes, PairLanes, ROWS};
+use crate::results::Line;
+use crate::tiles_bf16::{CHUNK, MOST, Product, Weights};
 
-thread_local! {
-    /// Weights in bf16, kept from product to product.
-    static WEIGHTS: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
-}
+/// Bytes of the weights of 16 rows of a chunk.
+const GROUP_BYTES: usize = CHUNK / 2 * PIECE;
 
 /// The results of some groups of rows for all rows of activations.
 pub(super) struct ProductBf16<'a, F: Form, Y: Layout<F>> {
     pub(super) packed: &'a Packed<F, Y>,
-    pub(super) activations: &'a Bf16Rows,
-    /// Groups of 16 rows.
-    pub(super) range: std::ops::Range<usize>,
+    pub(super) product: Product<'a>,
     pub(super) level: Level,
-    pub(super) results: &'a Results<'a>,
-    pub(super) room: &'a mut Vec<Line>,
+    pub(super) rooms: &'a mut Rooms,
+}
+
+/// What a product needs room for, kept from product to product.
+#[derive(Debug)]
+pub(super) struct Rooms {
+    /// Codes and scales.
+    tile: Vec<Line>,
+    /// Weights in bf16.
+    weights: Vec<Line>,
+    sums: Vec<Line>,
+}
+
+impl Rooms {
+    /// None yet.
+    pub(super) const EMPTY: Self = Self { tile: Vec::new(), weights: Vec::new(), sums: Vec::new() };
 }
 
 impl<F: Form, Y: Layout<F>> Work for ProductBf16<'_, F, Y> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        if L::TILES {
-            WEIGHTS.with_borrow_mut(|weights| {
-                weights.resize(TILE_COLUMNS * TILE_GROUPS * ROWS * size_of::<u16>() / size_of::<Line>(), Line::ZERO);
-                let tile = Tile::new::<F>(self.room, self.results.out.rows());
-                let weights = weights.as_mut_ptr().cast();
-                self.level.with_tiles(ByTiles::<L, F, Y> { product: &self, tile, weights, lanes: PhantomData });
-            });
-        }
+        // SAFETY: the promise of whoever made this value; lanes beside tiles of bf16 round to bf16.
+        unsafe { L::with_pairs(self) }
+    }
+}
+
+impl<F: Form, Y: Layout<F>> PairWork for ProductBf16<'_, F, Y> {
+    #[inline(always)]
+    unsafe fn run<L: PairLanes>(self) {
+        let Rooms { tile, weights, sums } = self.rooms;
+        weights.resize(MOST * GROUP_BYTES / size_of::<Line>(), Line::ZERO);
+        let decoded = Decoded { packed: self.packed, tile: Tile::new::<F>(tile, 0), out: weights.as_mut_ptr().cast() };
+        self.level.with_tiles(ByTiles::<L, F, Y> { product: self.product, decoded, sums, lanes: PhantomData });
     }
 }
 
 struct ByTiles<'a, L, F: Form, Y: Layout<F>> {
-    product: &'a ProductBf16<'a, F, Y>,
-    tile: Tile,
-    /// Pairs of columns: by pair, group of rows, row.
-    weights: *mut u32,
+    product: Product<'a>,
+    decoded: Decoded<'a, F, Y>,
+    sums: &'a mut Vec<Line>,
     lanes: PhantomData<L>,
 }
 
-impl<L: Lanes, F: Form, Y: Layout<F>> TileWork for ByTiles<'_, L, F, Y> {
+impl<L: PairLanes, F: Form, Y: Layout<F>> TileWork for ByTiles<'_, L, F, Y> {
     #[inline(always)]
-    fn run<X: Tiles>(self, tiles: &mut X) {
-        let Self { product: p, tile, weights, .. } = self;
+    fn run<X: Tiles>(mut self, tiles: &mut X) {
         // SAFETY: the promise of whoever made the product; no other value works on the tiles.
-        unsafe {
-            let mut work = Halves { product: p, tile, weights, tiles: Configured::new(tiles) };
-            walk::<L, F, Y>(p.packed, p.range.clone(), p.results, tile, &mut work);
-        }
+        unsafe { self.product.multiply::<L, X>(tiles, self.sums, &mut self.decoded) };
     }
 }
 
-/// Columns by tiles of bf16.
-struct Halves<'a, X: Tiles, F: Form, Y: Layout<F>> {
-    product: &'a ProductBf16<'a, F, Y>,
+/// Weights that are decoded as they are asked for.
+struct Decoded<'a, F: Form, Y: Layout<F>> {
+    packed: &'a Packed<F, Y>,
     tile: Tile,
-    weights: *mut u32,
-    tiles: Configured<'a, X>,
+    out: *mut u8,
 }
 
-impl<X: Tiles, F: Form, Y: Layout<F>> Columns for Halves<'_, X, F, Y> {
+impl<F: Form, Y: Layout<F>> Weights for Decoded<'_, F, Y> {
     #[inline(always)]
-    unsafe fn multiply<L: Lanes>(&mut self, wide: usize, at: usize, blocks: usize) {
-        let (count, activations) = (self.product.results.out.rows(), self.product.activations);
-        // SAFETY: the caller's promise; the weights have room for so many columns; tiles are configured for the rows of each panel.
+    unsafe fn tiles<L: PairLanes>(&mut self, group: usize, wide: usize, at: usize, columns: usize) -> [*const u8; MOST] {
+        let blocks = columns / F::COLUMNS;
+        let block = |r: usize| self.packed.block(group + r).wrapping_add(at / F::COLUMNS * Y::BYTES);
+        // SAFETY: the caller's promise; tile and weights have room for a chunk.
         unsafe {
-            decode::<L, F>(self.tile, wide, blocks, self.weights);
-            let mut first = 0;
-            while first < count {
-                let rows = (count - first).min(2 * TILE_HEIGHT);
-                let operands = Operands {
-                    wide,
-                    depth: blocks * F::COLUMNS / DEPTH,
-                    rows,
-                    activations: activations.at(first, at).cast(),
-                    stride: activations.stride * size_of::<u16>(),
-                    weights: [0, PIECE].map(|r| self.weights.cast_const().cast::<u8>().wrapping_add(r)),
-                    pair_stride: wide * PIECE,
-                    sums: self.tile.sums.add(first * wide * ROWS).cast(),
-                };
-                multiply(self.tiles.for_rows(rows, shapes), operands);
-                first += rows;
+            if wide == MOST {
+                Y::fill::<L, MOST>(self.tile, [block(0), block(1)], blocks);
+            } else {
+                Y::fill::<L, 1>(self.tile, [block(0)], blocks);
+            }
+            for r in 0..wide {
+                decode::<L, F>(self.tile, wide, r, blocks, self.out.wrapping_add(r * GROUP_BYTES));
             }
         }
+        [0, GROUP_BYTES].map(|r| self.out.cast_const().wrapping_add(r))
     }
 }
 
-/// Weights of columns that are laid out, as pairs of bf16.
+/// Weights of columns of group `r` of `wide` that are laid out, as pairs of bf16.
 ///
 /// # Safety
 /// The tile holds so many blocks of `wide` groups of rows, and `out` has room; see [`Lanes`].
 #[inline(always)]
-unsafe fn decode<L: Lanes, F: Form>(tile: Tile, wide: usize, blocks: usize, out: *mut u32) {
-    /// Byte `k` of a lane is its product with the bytes of entry `k`.
-    static PLACES: [i32; 4] = [1, 1 << 8, 1 << 16, 1 << 24];
+unsafe fn decode<L: PairLanes, F: Form>(tile: Tile, wide: usize, r: usize, blocks: usize, out: *mut u8) {
     let (groups, steps, least) = (Shape::<F>::GROUPS, Shape::<F>::STEPS, Shape::<F>::LEAST);
     // SAFETY: the caller's promise.
     unsafe {
-        let byte = |four: L::Int, k: usize| L::float(L::dot(L::zero(), four, L::every(&PLACES[k])));
         let (offset, minus) = (L::float_every(&-(F::OFFSET as f32)), L::float_every(&-1.0));
         for place in 0..blocks * groups {
-            for r in 0..wide {
-                let scale = L::float_load(tile.scales.cast_const().add((place * wide + r) * ROWS));
-                let mut minimum = L::float_zero();
-                if F::MINIMA {
-                    let block = place / groups;
-                    minimum = L::mul(minus, L::float_load(tile.minima.cast_const().add((block * wide + r) * ROWS)));
-                    if groups > 1 {
-                        let four = L::load(tile.least.cast_const().add(((block * least + place % groups / 4) * wide + r) * PIECE));
-                        minimum = L::mul(minimum, byte(four, place % 4));
-                    }
+            let scale = L::float_load(tile.scales.cast_const().add((place * wide + r) * ROWS));
+            let mut shift = L::mul(scale, offset);
+            if F::MINIMA {
+                let block = place / groups;
+                let mut minimum = L::mul(minus, L::float_load(tile.minima.cast_const().add((block * wide + r) * ROWS)));
+                if groups > 1 {
+                    let four = L::load(tile.least.cast_const().add(((block * least + place % groups / 4) * wide + r) * PIECE));
+                    let byte = match place % 4 {
+                        0 => L::byte::<0>(four),
+                        1 => L::byte::<1>(four),
+                        2 => L::byte::<2>(four),
+                        _ => L::byte::<3>(four),
+                    };
+                    minimum = L::mul(minimum, byte);
                 }
-                for step in 0..steps {
-                    let four = L::load(tile.codes.cast_const().add(((place * steps + step) * wide + r) * PIECE));
-                    let mut columns = [[0.0; ROWS]; 4];
-                    for (k, column) in columns.iter_mut().enumerate() {
-                        let product = L::mul(scale, L::add(byte(four, k), offset));
-                        L::float_store(if F::MINIMA { L::add(product, minimum) } else { product }, column.as_mut_ptr());
-                    }
-                    for (half, two) in columns.chunks_exact(2).enumerate() {
-                        let out = out.add(((2 * (place * steps + step) + half) * wide + r) * ROWS);
-                        for lane in 0..ROWS {
-                            out.add(lane).write(nearest(two[0][lane]) | nearest(two[1][lane]) << 16);
-                        }
-                    }
-                }
+                shift = L::add(shift, minimum);
+            }
+            for step in 0..steps {
+                let four = L::load(tile.codes.cast_const().add(((place * steps + step) * wide + r) * PIECE));
+                let out = out.add(2 * (place * steps + step) * PIECE);
+                let first = L::pairs(weight::<L, F, 0>(four, scale, shift), weight::<L, F, 1>(four, scale, shift));
+                let second = L::pairs(weight::<L, F, 2>(four, scale, shift), weight::<L, F, 3>(four, scale, shift));
+                L::store(first, out);
+                L::store(second, out.add(PIECE));
             }
         }
+    }
+}
+
+/// Column `K` of four.
+#[inline(always)]
+unsafe fn weight<L: PairLanes, F: Form, const K: u32>(four: L::Int, scale: L::Float, shift: L::Float) -> L::Float {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let code = L::byte::<K>(four);
+        if F::OFFSET == 0 && !F::MINIMA { L::mul(code, scale) } else { L::fma(code, scale, shift) }
     }
 }
 
@@ -196,23 +199,26 @@ mod tests {
                     out
                 };
                 let wanted = product(&matrix, &pool, &values, Phase::Decode);
-                matrix.set_level(Level::software_tiles(true));
-                assert_eq!(product(&matrix, &pool, &values, Phase::Decode), wanted, "{} in decode", encoding.id());
-                let out = product(&matrix, &pool, &values, Phase::Prefill);
-                assert_eq!(product(&matrix, &one, &values, Phase::Prefill), out, "{} on one thread", encoding.id());
-                let short = |value: &f32| f64::from(bf16::from_f32(*value).to_f32());
-                let mut decoded = vec![0.0; columns];
-                for row in 0..rows {
-                    matrix.decode_row(row, &mut decoded).unwrap();
-                    for (i, x) in values.chunks_exact(columns).enumerate() {
-                        let terms = || x.iter().zip(&decoded).map(|(x, w)| short(x) * short(w));
-                        let (exact, size) = (terms().sum::<f64>(), terms().map(f64::abs).sum::<f64>());
-                        let got = f64::from(out[i * rows + row]);
-                        assert!((got - exact).abs() <= 2e-6 * size, "{} at {i}, {row}: {got}, not {exact} of {size}", encoding.id());
+                let hardware = Isa::available().into_iter().map(Level::of).filter(|level| level.prefers_bf16());
+                for level in hardware.chain([Level::software_tiles(true)]) {
+                    matrix.set_level(level);
+                    assert_eq!(product(&matrix, &pool, &values, Phase::Decode), wanted, "{} in decode", encoding.id());
+                    let out = product(&matrix, &pool, &values, Phase::Prefill);
+                    assert_eq!(product(&matrix, &one, &values, Phase::Prefill), out, "{} on one thread", encoding.id());
+                    let short = |value: &f32| f64::from(bf16::from_f32(*value).to_f32());
+                    let mut decoded = vec![0.0; columns];
+                    for row in 0..rows {
+                        matrix.decode_row(row, &mut decoded).unwrap();
+                        for (i, x) in values.chunks_exact(columns).enumerate() {
+                            let terms = || x.iter().zip(&decoded).map(|(x, w)| short(x) * short(w));
+                            let (exact, size) = (terms().sum::<f64>(), terms().map(f64::abs).sum::<f64>());
+                            let got = f64::from(out[i * rows + row]);
+                            assert!((got - exact).abs() <= 2e-6 * size, "{} at {i}, {row}: {got}, not {exact} of {size}", encoding.id());
+                        }
                     }
-                }
-                for (i, x) in values.chunks_exact(columns).enumerate() {
-                    assert_eq!(product(&matrix, &pool, x, Phase::Prefill), out[i * rows..(i + 1) * rows], "{} row {i}", encoding.id());
+                    for (i, x) in values.chunks_exact(columns).enumerate() {
+                        assert_eq!(product(&matrix, &pool, x, Phase::Prefill), out[i * rows..(i + 1) * rows], "{} row {i}", encoding.id());
+                    }
                 }
             }
         }

@@ -411,7 +411,7 @@ mod tests {
                         let values: Vec<f32> = (0..count * columns).map(|_| next() as f32 / 8_388_608.0 - 1.0).collect();
                         let product = |matrix: &Matrix| {
                             let mut out = vec![f32::NAN; count * rows];
-                            linear(&pool, matrix, &mut Inputs::new(&values, columns), Phase::Prefill, None, &mut out).unwrap();
+                            linear(&pool, matrix, &mut Inputs::new(&values, columns), Phase::Decode, None, &mut out).unwrap();
                             out.into_iter().map(f32::to_bits).collect::<Vec<_>>()
                         };
                         assert_eq!(

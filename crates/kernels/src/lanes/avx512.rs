@@ -186,6 +186,34 @@ impl PairLanes for Avx512 {
     unsafe fn upper(pairs: __m512i) -> __m512 {
         unsafe { _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(0xffff_0000_u32 as i32))) }
     }
+    #[inline(always)]
+    unsafe fn pairs(lower: __m512, upper: __m512) -> __m512i {
+        /// Of 32 numbers, the lower ones first, one of the lower ones and one of the upper ones in turn.
+        static TURNS: [u16; 32] = {
+            let mut turns = [0; 32];
+            let mut i = 0;
+            while i < 32 {
+                turns[i] = (i / 2 + i % 2 * 16) as u16;
+                i += 1;
+            }
+            turns
+        };
+        unsafe {
+            let both = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(upper, lower));
+            _mm512_permutexvar_epi16(Self::load(TURNS.as_ptr().cast()), both)
+        }
+    }
+    #[inline(always)]
+    unsafe fn byte<const K: u32>(four: __m512i) -> __m512 {
+        unsafe {
+            _mm512_cvtepi32_ps(match K {
+                0 => _mm512_and_si512(four, _mm512_set1_epi32(0xff)),
+                1 => _mm512_and_si512(_mm512_srli_epi32::<8>(four), _mm512_set1_epi32(0xff)),
+                2 => _mm512_and_si512(_mm512_srli_epi32::<16>(four), _mm512_set1_epi32(0xff)),
+                _ => _mm512_srli_epi32::<24>(four),
+            })
+        }
+    }
 }
 
 // SAFETY (of all blocks): as above, and callers promise AVX-512 VBMI.

@@ -3,6 +3,7 @@
 use half::f16;
 
 use super::{Lanes, PairLanes, PointLanes, ROWS};
+use crate::bf16::nearest;
 use crate::dispatch::{PairWork, PointWork, Work};
 
 /// See the module's page.
@@ -208,6 +209,14 @@ impl PairLanes for Portable {
     #[inline(always)]
     unsafe fn upper(pairs: [u8; BYTES]) -> [f32; ROWS] {
         integers(&pairs).map(|pair| f32::from_bits(pair as u32 & 0xffff_0000))
+    }
+    #[inline(always)]
+    unsafe fn pairs(lower: [f32; ROWS], upper: [f32; ROWS]) -> [u8; BYTES] {
+        std::array::from_fn(|i| (nearest(lower[i / 4]) | nearest(upper[i / 4]) << 16).to_le_bytes()[i % 4])
+    }
+    #[inline(always)]
+    unsafe fn byte<const K: u32>(four: [u8; BYTES]) -> [f32; ROWS] {
+        std::array::from_fn(|i| f32::from(four[4 * i + K as usize]))
     }
 }
 

@@ -204,8 +204,8 @@ impl Machine {
         if let Work::Rope { rotation, .. } = node.work {
             self.turn(rotation, batch, buffers)?;
         }
-        let mut out = buffers.take(node.output.slot);
-        out.resize(rows * node.output.width, 0.0);
+        let mut slot = buffers.take(node.output.slot);
+        let out = room(&mut slot, rows * node.output.width);
         let input = |i: usize| -> Option<&[f32]> {
             let place = node.inputs.get(i)?;
             buffers.slots.get(place.slot)?.get(..rows * place.width)
@@ -215,17 +215,17 @@ impl Machine {
         let missing = || Error::bug("a value that was not made");
         let vector = |i: usize| self.vectors.get(i).map(Vec::as_slice).ok_or_else(missing);
         match &node.work {
-            Work::Embedding { table, index } => self.embed(*table, *index, batch, node.output.width, &mut out)?,
-            Work::RmsNorm { gain, epsilon } => kernels::rms_norm(&self.pool, first, vector(*gain)?, *epsilon, &mut out),
+            Work::Embedding { table, index } => self.embed(*table, *index, batch, node.output.width, out)?,
+            Work::RmsNorm { gain, epsilon } => kernels::rms_norm(&self.pool, first, vector(*gain)?, *epsilon, out),
             Work::LayerNorm { gain, bias, epsilon } => {
                 let bias = bias.map(vector).transpose()?;
-                kernels::layer_norm(&self.pool, first, vector(*gain)?, bias, *epsilon, &mut out);
+                kernels::layer_norm(&self.pool, first, vector(*gain)?, bias, *epsilon, out);
             }
             Work::Rope { rotation, head } => {
-                copy(first, &mut out);
+                copy(first, out);
                 let half = self.angles.get(*rotation).ok_or_else(missing)?.usual.len();
                 let (cosines, sines) = buffers.turns.get(*rotation).and_then(Option::as_ref).ok_or_else(missing)?;
-                kernels::rope(&self.pool, &mut out, node.output.width, *head, cosines, sines, half);
+                kernels::rope(&self.pool, out, node.output.width, *head, cosines, sines, half);
             }
             Work::Attention { layer } => {
                 let (q, k, v) = (input(0).ok_or_else(missing)?, input(1).ok_or_else(missing)?, input(2).ok_or_else(missing)?);
@@ -236,19 +236,19 @@ impl Machine {
                     .iter()
                     .map(|g| AttentionRows { pages: &g.pages, first_row: g.first_row, rows: g.rows, position: g.position, end: g.end })
                     .collect();
-                kernels::attention(&self.pool, cache, *layer, &shape, q, &groups, &mut out)?;
+                kernels::attention(&self.pool, cache, *layer, &shape, q, &groups, out)?;
             }
             Work::Unary(function) => {
-                copy(first, &mut out);
-                kernels::unary(&self.pool, *function, &mut out);
+                copy(first, out);
+                kernels::unary(&self.pool, *function, out);
             }
             Work::Binary(function) => {
-                copy(first, &mut out);
-                kernels::binary(&self.pool, *function, &mut out, input(1).ok_or_else(missing)?);
+                copy(first, out);
+                kernels::binary(&self.pool, *function, out, input(1).ok_or_else(missing)?);
             }
             Work::Gated(function) => {
-                copy(first, &mut out);
-                kernels::gated(&self.pool, *function, &mut out, input(1).ok_or_else(missing)?);
+                copy(first, out);
+                kernels::gated(&self.pool, *function, out, input(1).ok_or_else(missing)?);
             }
             Work::Slice { start } => {
                 let (x, width) = (first.ok_or_else(missing)?, node.inputs.first().ok_or_else(missing)?.width);
@@ -258,7 +258,7 @@ impl Machine {
             }
             Work::Linear(_) => return Err(Error::bug("a linear map on a wrong way")),
         }
-        buffers.put(node.output.slot, out);
+        buffers.put(node.output.slot, slot);
         Ok(())
     }
 
@@ -284,7 +284,7 @@ impl Machine {
     fn linear_of(&self, maps: &[Map], x: &[f32], width: usize, batch: &Batch, buffers: &mut Buffers) -> Result<()> {
         let missing = || Error::bug("a value that was not made");
         for map in maps {
-            buffers.slots.get_mut(map.output.slot).ok_or_else(missing)?.resize(batch.rows() * map.output.width, 0.0);
+            room(buffers.slots.get_mut(map.output.slot).ok_or_else(missing)?, batch.rows() * map.output.width);
         }
         for (phase, rows) in batch.phases() {
             let x = x.get(rows.start * width..rows.end * width).ok_or_else(missing)?;
@@ -366,6 +366,14 @@ impl Buffers {
             to.extend_from_slice(from.get(row * place.width..(row + 1) * place.width).unwrap_or_default());
         }
     }
+}
+
+/// The first `len` numbers of a slot, which keeps its length where that is larger: whoever uses it next writes before it reads.
+fn room(slot: &mut Vec<f32>, len: usize) -> &mut [f32] {
+    if slot.len() < len {
+        slot.resize(len, 0.0);
+    }
+    slot.get_mut(..len).unwrap_or_default()
 }
 
 fn copy(first: Option<&[f32]>, out: &mut [f32]) {
