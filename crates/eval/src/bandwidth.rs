@@ -44,13 +44,17 @@ impl Probe {
     }
 }
 
-/// Several sums at once, so that additions do not wait for each other.
+/// Two streams, whose lines a processor fetches side by side, and several sums of each, so that additions do not wait for each other.
 fn sum(part: &[u8]) -> u64 {
-    let mut sums = [0_u64; 32];
-    for chunk in part.as_chunks::<8>().0.chunks_exact(32) {
-        for (sum, value) in sums.iter_mut().zip(chunk) {
-            *sum = sum.wrapping_add(u64::from_le_bytes(*value));
+    let (lower, upper) = part.split_at(part.len() / 2);
+    let mut sums = [[0_u64; 8]; 2];
+    let lines = |part| <[u8]>::as_chunks::<8>(part).0.chunks_exact(8);
+    for (lower, upper) in lines(lower).zip(lines(upper)) {
+        for (sums, line) in sums.iter_mut().zip([lower, upper]) {
+            for (sum, value) in sums.iter_mut().zip(line) {
+                *sum = sum.wrapping_add(u64::from_le_bytes(*value));
+            }
         }
     }
-    sums.iter().fold(0, |a, b| a.wrapping_add(*b))
+    sums.iter().flatten().fold(0, |a, b| a.wrapping_add(*b))
 }

@@ -89,7 +89,7 @@ pub fn calibrate(
         let tokens = windows.window(index);
         let sequence = Opened::new(decoder)?;
         // The logits of the last position keep the last layer whole.
-        let chunks = [Chunk { sequence: sequence.id(), tokens: &tokens, phase: Phase::Prefill, wanted: Wanted::From(0) }];
+        let chunks = [Chunk { sequence: sequence.id(), tokens: &tokens, phase: Phase::Scoring, wanted: Wanted::From(0) }];
         let step = Step { chunks: &chunks, taps: Some(&mut *collector), cancelled: &|| false };
         decoder.step(step, &mut |_| Ok(()))?;
         progress(index + 1)?;

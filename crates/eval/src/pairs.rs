@@ -94,7 +94,7 @@ fn inputs(decoder: &dyn Decoder, tokens: &[u32], maps: &BTreeSet<TensorId>) -> R
     let complete = AtomicBool::new(false);
     let mut keep = Keep { maps, rows: tokens.len(), seen: BTreeMap::new(), complete: &complete };
     let sequence = Opened::new(decoder)?;
-    let chunks = [Chunk { sequence: sequence.id(), tokens, phase: Phase::Prefill, wanted: Wanted::From(0) }];
+    let chunks = [Chunk { sequence: sequence.id(), tokens, phase: Phase::Scoring, wanted: Wanted::From(0) }];
     let step = Step { chunks: &chunks, taps: Some(&mut keep), cancelled: &|| complete.load(Ordering::Relaxed) };
     match decoder.step(step, &mut |_| Ok(())) {
         Err(error) if error.kind() == ErrorKind::Interrupted && complete.load(Ordering::Relaxed) => {}

@@ -175,7 +175,7 @@ pub fn quality(
 /// Continues a sequence and keeps the wanted rows of logits.
 fn prefill(sequence: &Opened<'_>, tokens: &[u32], wanted: Wanted, rows: &mut Vec<f32>) -> Result<()> {
     rows.clear();
-    let chunks = [Chunk { sequence: sequence.id(), tokens, phase: Phase::Prefill, wanted }];
+    let chunks = [Chunk { sequence: sequence.id(), tokens, phase: Phase::Scoring, wanted }];
     sequence.decoder().step(Step::new(&chunks), &mut |row| {
         rows.extend_from_slice(row.values);
         Ok(())

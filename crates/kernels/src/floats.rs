@@ -10,6 +10,7 @@
 use gravure_base::{Error, Result};
 use gravure_core::Encoding;
 
+use crate::ahead::{ahead, ask};
 use crate::arena::Block;
 use crate::dispatch::{Level, Work};
 use crate::lanes::portable::Portable;
@@ -33,6 +34,17 @@ pub(crate) enum Kept {
     Bf16,
     /// Rows in their encoding, decoded every time.
     Encoded,
+}
+
+impl Kept {
+    /// Bytes of a number that kernels read.
+    #[inline(always)]
+    const fn bytes(self) -> usize {
+        match self {
+            Self::F16 | Self::Bf16 => 2,
+            Self::F32 | Self::Encoded => 4,
+        }
+    }
 }
 
 /// A matrix of floats, or one that is decoded to them.
@@ -156,8 +168,10 @@ impl Product<'_> {
             let values = self.values.as_ptr().add(first * columns);
             let mut sums = [[L::float_zero(); SUMS]; T];
             let whole = columns / SUMS * SUMS;
+            let ahead = ahead();
             let mut column = 0;
             while column < whole {
+                ask::<L>(ahead, weights.add(column * ROWS * kept.bytes()), SUMS * ROWS * kept.bytes());
                 for s in 0..SUMS {
                     let w = load::<L>(kept, weights, column + s);
                     for t in 0..T {

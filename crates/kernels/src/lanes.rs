@@ -56,6 +56,9 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
         unreachable!("pairs for lanes that do not multiply them");
     }
 
+    /// Asks for the line of the cache at an address, which need not be good.
+    #[inline(always)]
+    unsafe fn prefetch(_from: *const u8) {}
     /// Reads 64 bytes.
     unsafe fn load(from: *const u8) -> Self::Int;
     /// Writes 64 bytes.

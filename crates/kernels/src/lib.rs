@@ -6,6 +6,7 @@
 //! phase, never on the number of rows, and each output is summed in one order: a row's result does
 //! not depend on the rows that it is computed with, nor on the threads.
 
+mod ahead;
 mod arena;
 mod attention;
 mod bf16;

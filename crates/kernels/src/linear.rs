@@ -9,8 +9,8 @@ use crate::{Inputs, Matrix, Pool};
 /// `out[i, j] = inputs[i] . matrix[j] + bias[j]`; `out` has a row of `matrix.rows()` values for each row
 /// of the inputs.
 ///
-/// Results depend on the phase where prompts are multiplied by tiles of bf16: of weights of bf16, and of others where that was asked
-/// for. Elsewhere prefill and decode do the same operations in the same order. How many rows there are never matters.
+/// Results depend on the phase where there are tiles of bf16, which multiply prompts, and of weights of bf16 also what is scored.
+/// Elsewhere all phases do the same operations in the same order. How many rows there are never matters.
 ///
 /// # Errors
 /// `Bug` where the shapes do not fit.
@@ -45,7 +45,7 @@ pub fn linear(pool: &Pool, matrix: &Matrix, inputs: &mut Inputs<'_>, phase: Phas
             }
         }
         Weights::Pairs(pairs) if matrix.is_exact() => pairs.multiply_exactly(pool, level, inputs.values(), bias, out),
-        Weights::Pairs(pairs) if phase == Phase::Prefill && level.has_bf16_tiles() => {
+        Weights::Pairs(pairs) if phase != Phase::Decode && level.has_bf16_tiles() => {
             pairs.multiply_tiles(pool, level, inputs.bf16_tiles(pool, level), bias, out);
         }
         Weights::Pairs(pairs) => pairs.multiply(pool, level, inputs.bf16(pool, level), bias, out),

@@ -17,6 +17,7 @@ use gravure_base::{Error, Result};
 use gravure_core::Encoding;
 use gravure_simd::arch::Tiles;
 
+use crate::ahead::{ahead, ask};
 use crate::arena::Block;
 use crate::bf16::{Bf16Rows, Bf16Tiles};
 use crate::dispatch::{Level, PairWork, TileWork, Work};
@@ -169,11 +170,13 @@ impl Product<'_> {
         // SAFETY: groups of rows and rows of activations have so many pairs, of which there is a whole number of tiles.
         unsafe {
             let mut sums = [[[L::float_zero(); SUMS]; T]; G];
+            let ahead = ahead();
             let mut pair = 0;
             while pair < self.pairs.pairs {
                 for s in 0..SUMS {
                     let mut w = [L::zero(); G];
                     for g in 0..G {
+                        ask::<L>(ahead, weights[g].add((pair + s) * PIECE), PIECE);
                         w[g] = L::load(weights[g].add((pair + s) * PIECE));
                     }
                     for t in 0..T {

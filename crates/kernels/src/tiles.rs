@@ -4,8 +4,6 @@
 //! of columns is as deep as a product of tiles can be, since behind it sums are multiplied with the group's scale:
 //! a tile of 16 or 32 of its 64 bytes. Integers are exact, and floats are added in the order of all integer kernels:
 //! results have the same bits.
-//!
-//! Never run on a processor that has the instructions yet: what stands in for them are tiles in memory.
 
 use gravure_simd::arch::{TILES, TileShape, Tiles};
 

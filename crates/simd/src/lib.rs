@@ -38,7 +38,7 @@
 //!
 //! | token | lanes | found on |
 //! |---|---|---|
-//! | [`Amx`](arch::Amx) | 16 | x86-64 with all of the next and AMX with products of bytes: tiles beside the lanes |
+//! | [`Amx`](arch::Amx) | 16 | x86-64 with all of the next and AMX: tiles beside the lanes |
 //! | [`Avx512`](arch::Avx512) | 16 | x86-64 with AVX-512 F, BW, DQ, VL |
 //! | [`Avx2`](arch::Avx2) | 8 | x86-64 with AVX2 and F16C |
 //! | [`Neon`](arch::Neon) | 4 | AArch64 |

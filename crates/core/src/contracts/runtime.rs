@@ -151,10 +151,13 @@ pub trait Loaded: Send + Sync + std::fmt::Debug {
 pub struct SequenceId(pub u64);
 
 /// What kind of work a chunk is: the only thing on which the choice of kernels may depend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
     /// Many tokens that are known beforehand.
     Prefill,
+    /// Many tokens whose logits, or what leads to them, are measured. Weights that are integers meet inputs in 8 bits, as they do in
+    /// decode and on every processor, whatever is faster for a prompt here: what is measured holds elsewhere, too.
+    Scoring,
     /// One token at a time, or some that are guessed.
     Decode,
 }

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use super::layout::Layout;
 use super::panel::{Panel, start};
 use super::tile::Tile;
+use crate::ahead::{ahead, ask};
 use crate::dispatch::Work;
 use crate::form::{Form, PIECE, Parts, Shape, by_minima};
 use crate::lanes::portable::Portable;
@@ -98,7 +99,9 @@ impl<F: Form, const T: usize> Work for Direct<F, T> {
         // SAFETY: the group of rows has so many blocks and each row of activations as many columns.
         unsafe {
             let mut out = [L::float_zero(); T];
+            let ahead = ahead();
             for index in 0..blocks {
+                ask::<L>(ahead, block, Shape::<F>::BYTES);
                 let d = Shape::<F>::d::<L>(block);
                 if Shape::<F>::GROUPS == 1 {
                     let mut sums = [L::zero(); T];

@@ -21,6 +21,7 @@ use std::marker::PhantomData;
 use super::layout::Layout;
 use super::panel::{Panel, start};
 use super::tile::Tile;
+use crate::ahead::{ahead, ask};
 use crate::dispatch::PointWork;
 use crate::form::{PIECE, Parts, Shape};
 use crate::forms::lattice::{Lattice, Numbers};
@@ -238,7 +239,9 @@ impl<F: Lattice, const T: usize> PointWork for Direct<F, T> {
         // SAFETY: the group of rows has so many blocks and each row of activations as many columns.
         unsafe {
             let mut out = [L::float_zero(); T];
+            let ahead = ahead();
             for index in 0..blocks {
+                ask::<L>(ahead, block, <Points as Layout<F>>::BYTES);
                 let d = Shape::<F>::d::<L>(block);
                 let mut inner = [L::float_zero(); T];
                 let mut first = 0;

@@ -125,7 +125,8 @@ impl NativeDecoder {
                 pages.grow(sequence, end, cache)?;
                 sequence.tokens = tokens;
                 if base > 0 {
-                    jobs.push(job(0..base, usize::MAX, Phase::Prefill));
+                    let phase = if chunk.phase == Phase::Scoring { Phase::Scoring } else { Phase::Prefill };
+                    jobs.push(job(0..base, usize::MAX, phase));
                 }
             } else {
                 pages.grow(sequence, end, cache)?;
@@ -174,7 +175,7 @@ impl NativeDecoder {
         logits: &mut dyn FnMut(LogitsRow<'_>) -> Result<()>,
     ) -> Result<()> {
         // Rows of one phase stand together.
-        jobs.sort_by_key(|j| j.phase != Phase::Prefill);
+        jobs.sort_by_key(|j| j.phase);
         let mut batch = Batch::default();
         let mut wanted = Vec::new();
         for job in &jobs {
