@@ -161,7 +161,7 @@ impl Subject<'_> {
             let place = places.swap_remove(self.random.below(places.len()));
             let phase = self.phases[self.random.below(self.phases.len())];
             let length = match phase {
-                Phase::Prefill => 1 + self.random.below(40),
+                Phase::Prefill | Phase::Scoring => 1 + self.random.below(40),
                 Phase::Decode => 1 + self.random.below(3),
             };
             parts.push((place, phase, self.random.tokens(length, self.vocabulary)));
@@ -251,12 +251,12 @@ fn play(design: &str, cache: CacheType, phases: &[Phase], steps: usize) {
 
 #[test]
 fn ten_thousand_steps() {
-    play("llama", CacheType::F16, &[Phase::Prefill, Phase::Decode], 10_000);
+    play("llama", CacheType::F16, &[Phase::Prefill, Phase::Scoring, Phase::Decode], 10_000);
 }
 
 #[test]
 fn windows_and_blocks() {
-    play("gemma3", CacheType::Q8, &[Phase::Prefill, Phase::Decode], 2000);
+    play("gemma3", CacheType::Q8, &[Phase::Prefill, Phase::Scoring, Phase::Decode], 2000);
 }
 
 /// A sequence that leaves the original context is computed anew.
