@@ -24,6 +24,7 @@ macro_rules! written_out {
     };
 }
 
+mod affine;
 mod by_bf16_tiles;
 mod by_tiles;
 mod codes;
@@ -32,7 +33,6 @@ mod multiply;
 mod panel;
 mod points;
 mod tile;
-mod walk;
 
 use std::cell::RefCell;
 use std::marker::PhantomData;

@@ -1,7 +1,6 @@
 //! Prompts by tiles of bf16 (AMX): weights are decoded once for all rows of activations, and no scale stops a product.
 //!
-//! Of 512 columns of 32 rows of weights the codes are laid out in bytes, as for all products of many rows, times their scales, and
-//! rounded to bf16: two columns of 16 rows are a row of a tile. Sums are floats, of 32 columns at a time.
+//! Codes times their scales are rounded to bf16: two columns of 16 rows are a row of a tile. Sums are floats, of 32 columns at a time.
 //!
 //! Activations are rounded to 8 bits of a fraction instead of 127 steps of a block's largest, weights to as many: together a tenth
 //! of what the latter costs.
@@ -13,9 +12,10 @@ use gravure_simd::arch::Tiles;
 use super::Packed;
 use super::layout::Layout;
 use super::tile::Tile;
+use crate::ahead::ahead;
 use crate::dispatch::{Level, PairWork, TileWork, Work};
-use crate::form::{Form, PIECE, Shape};
-use crate::lanes::{Lanes, PairLanes, ROWS};
+use crate::form::{Form, PIECE};
+use crate::lanes::{Lanes, PairLanes};
 use crate::results::Line;
 use crate::tiles_bf16::{CHUNK, MOST, Product, Weights};
 
@@ -88,70 +88,15 @@ struct Decoded<'a, F: Form, Y: Layout<F>> {
 impl<F: Form, Y: Layout<F>> Weights for Decoded<'_, F, Y> {
     #[inline(always)]
     unsafe fn tiles<L: PairLanes>(&mut self, group: usize, wide: usize, at: usize, columns: usize) -> [*const u8; MOST] {
-        let blocks = columns / F::COLUMNS;
-        let block = |r: usize| self.packed.block(group + r).wrapping_add(at / F::COLUMNS * Y::BYTES);
-        // SAFETY: the caller's promise; tile and weights have room for a chunk.
-        unsafe {
-            if wide == MOST {
-                Y::fill::<L, MOST>(self.tile, [block(0), block(1)], blocks);
-            } else {
-                Y::fill::<L, 1>(self.tile, [block(0)], blocks);
-            }
-            for r in 0..wide {
-                decode::<L, F>(self.tile, wide, r, blocks, self.out.wrapping_add(r * GROUP_BYTES));
-            }
+        let at = at / F::COLUMNS * Y::BYTES;
+        // The groups of rows that are next.
+        let next = if ahead() > 0 { MOST * self.packed.columns / F::COLUMNS * Y::BYTES } else { 0 };
+        for r in 0..wide {
+            let block = self.packed.block(group + r).wrapping_add(at);
+            // SAFETY: the caller's promise; tile and weights have room for a chunk.
+            unsafe { Y::pairs::<L>(block, columns / F::COLUMNS, next, self.tile, self.out.add(r * GROUP_BYTES)) };
         }
         [0, GROUP_BYTES].map(|r| self.out.cast_const().wrapping_add(r))
-    }
-}
-
-/// Weights of columns of group `r` of `wide` that are laid out, as pairs of bf16.
-///
-/// # Safety
-/// The tile holds so many blocks of `wide` groups of rows, and `out` has room; see [`Lanes`].
-#[inline(always)]
-unsafe fn decode<L: PairLanes, F: Form>(tile: Tile, wide: usize, r: usize, blocks: usize, out: *mut u8) {
-    let (groups, steps, least) = (Shape::<F>::GROUPS, Shape::<F>::STEPS, Shape::<F>::LEAST);
-    // SAFETY: the caller's promise.
-    unsafe {
-        let (offset, minus) = (L::float_every(&-(F::OFFSET as f32)), L::float_every(&-1.0));
-        for place in 0..blocks * groups {
-            let scale = L::float_load(tile.scales.cast_const().add((place * wide + r) * ROWS));
-            let mut shift = L::mul(scale, offset);
-            if F::MINIMA {
-                let block = place / groups;
-                let mut minimum = L::mul(minus, L::float_load(tile.minima.cast_const().add((block * wide + r) * ROWS)));
-                if groups > 1 {
-                    let four = L::load(tile.least.cast_const().add(((block * least + place % groups / 4) * wide + r) * PIECE));
-                    let byte = match place % 4 {
-                        0 => L::byte::<0>(four),
-                        1 => L::byte::<1>(four),
-                        2 => L::byte::<2>(four),
-                        _ => L::byte::<3>(four),
-                    };
-                    minimum = L::mul(minimum, byte);
-                }
-                shift = L::add(shift, minimum);
-            }
-            for step in 0..steps {
-                let four = L::load(tile.codes.cast_const().add(((place * steps + step) * wide + r) * PIECE));
-                let out = out.add(2 * (place * steps + step) * PIECE);
-                let first = L::pairs(weight::<L, F, 0>(four, scale, shift), weight::<L, F, 1>(four, scale, shift));
-                let second = L::pairs(weight::<L, F, 2>(four, scale, shift), weight::<L, F, 3>(four, scale, shift));
-                L::store(first, out);
-                L::store(second, out.add(PIECE));
-            }
-        }
-    }
-}
-
-/// Column `K` of four.
-#[inline(always)]
-unsafe fn weight<L: PairLanes, F: Form, const K: u32>(four: L::Int, scale: L::Float, shift: L::Float) -> L::Float {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let code = L::byte::<K>(four);
-        if F::OFFSET == 0 && !F::MINIMA { L::mul(code, scale) } else { L::fma(code, scale, shift) }
     }
 }
 

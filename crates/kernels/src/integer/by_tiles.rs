@@ -1,11 +1,10 @@
-//! The results of some groups of rows for all rows of activations, by tiles.
+//! The results of some groups of rows for all rows of activations, by tiles of bytes.
 
 use std::marker::PhantomData;
 
 use gravure_simd::arch::Tiles;
 
-use super::walk::{Columns, walk};
-use super::{Layout, Product, Tile};
+use super::{Layout, Product, TILE_COLUMNS, TILE_GROUPS, Tile};
 use crate::dispatch::TileWork;
 use crate::form::{Form, Shape};
 use crate::lanes::{Lanes, ROWS};
@@ -21,27 +20,48 @@ pub(super) struct ByTiles<'a, L, F: Form, Y: Layout<F>> {
 }
 
 impl<L: Lanes, F: Form, Y: Layout<F>> TileWork for ByTiles<'_, L, F, Y> {
+    /// Lays out [`TILE_COLUMNS`] columns of [`TILE_GROUPS`] groups of rows at a time, and writes the results of each of these.
     #[inline(always)]
     fn run<X: Tiles>(self, tiles: &mut X) {
         let (p, tile) = (self.product, self.tile);
-        // SAFETY: the promise of whoever made the product; no other value works on the tiles.
+        let (count, columns) = (p.results.out.rows(), p.packed.columns);
+        let mut group = p.range.start;
+        // SAFETY: the promise of whoever made the product; no other value works on the tiles; the tile has room for its columns.
         unsafe {
-            let mut work = Bytes { product: p, tile, tiles: Configured::new(tiles) };
-            walk::<L, F, Y>(p.packed, p.range.clone(), p.results, tile, &mut work);
+            let mut tiles = Configured::new(tiles);
+            while group < p.range.end {
+                let wide = (p.range.end - group).min(TILE_GROUPS);
+                tile.sums.write_bytes(0, count * wide * ROWS);
+                let mut at = 0;
+                while at < columns {
+                    let blocks = TILE_COLUMNS.min(columns - at) / F::COLUMNS;
+                    let block = |r: usize| p.packed.block(group + r).wrapping_add(at / F::COLUMNS * Y::BYTES);
+                    if wide == TILE_GROUPS {
+                        Y::fill::<L, TILE_GROUPS>(tile, [block(0), block(1)], blocks);
+                    } else {
+                        Y::fill::<L, 1>(tile, [block(0)], blocks);
+                    }
+                    self.columns(&mut tiles, wide, at, blocks);
+                    at += blocks * F::COLUMNS;
+                }
+                for index in 0..count {
+                    for r in 0..wide {
+                        p.results.put::<L>(group + r, index, L::float_load(tile.sums.add((index * wide + r) * ROWS)));
+                    }
+                }
+                group += wide;
+            }
         }
     }
 }
 
-/// Columns by tiles of bytes.
-struct Bytes<'a, X: Tiles, F: Form, Y: Layout<F>> {
-    product: &'a Product<'a, F, Y>,
-    tile: Tile,
-    tiles: Configured<'a, X>,
-}
-
-impl<X: Tiles, F: Form, Y: Layout<F>> Columns for Bytes<'_, X, F, Y> {
+impl<L: Lanes, F: Form, Y: Layout<F>> ByTiles<'_, L, F, Y> {
+    /// Adds the products of `blocks` blocks of `wide` groups of rows from column `at` on to the tile's results.
+    ///
+    /// # Safety
+    /// The tile holds so many blocks of so many groups of rows, and has room for their results; see [`Lanes`].
     #[inline(always)]
-    unsafe fn multiply<L: Lanes>(&mut self, wide: usize, at: usize, blocks: usize) {
+    unsafe fn columns<X: Tiles>(&self, tiles: &mut Configured<'_, X>, wide: usize, at: usize, blocks: usize) {
         let (p, tile, count) = (self.product, self.tile, self.product.results.out.rows());
         let geometry = Geometry {
             groups: Shape::<F>::GROUPS,
@@ -74,7 +94,7 @@ impl<X: Tiles, F: Form, Y: Layout<F>> Columns for Bytes<'_, X, F, Y> {
                     words: panel.words.wrapping_add(at / F::GROUP / 2 * rows),
                     sums: tile.sums.add(first * wide * ROWS),
                 };
-                tiles::multiply::<L, X>(self.tiles.for_rows(rows, |rows| tiles::shapes(rows, geometry.steps)), operands);
+                tiles::multiply::<L, X>(tiles.for_rows(rows, |rows| tiles::shapes(rows, geometry.steps)), operands);
             }
             first += rows;
         }

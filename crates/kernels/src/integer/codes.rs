@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 
+use super::affine::Affine;
 use super::layout::Layout;
 use super::panel::{Panel, start};
 use super::tile::Tile;
@@ -9,7 +10,7 @@ use crate::ahead::{ahead, ask};
 use crate::dispatch::Work;
 use crate::form::{Form, PIECE, Parts, Shape, by_minima};
 use crate::lanes::portable::Portable;
-use crate::lanes::{Lanes, ROWS};
+use crate::lanes::{Lanes, PairLanes, ROWS};
 
 /// See the module's page.
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +68,32 @@ impl<F: Form> Layout<F> for Codes {
                         first += Shape::<F>::TOGETHER;
                     }
                 }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn pairs<L: PairLanes>(mut block: *const u8, blocks: usize, ahead: usize, _tile: Tile, out: *mut u8) {
+        // SAFETY: the group of rows has so many blocks, and `out` room for them.
+        unsafe {
+            for index in 0..blocks {
+                ask::<L>(ahead, block, Shape::<F>::BYTES);
+                let d = Shape::<F>::d::<L>(block);
+                let m = if F::MINIMA { Shape::<F>::m::<L>(block) } else { d };
+                let mut first = 0;
+                while first < Shape::<F>::GROUPS {
+                    written_out!(Shape::<F>::TOGETHER, next, {
+                        let group = first + next;
+                        let least = |step| Shape::<F>::least::<L>(block, step);
+                        let affine = Affine::<L>::new::<F>(Shape::<F>::scales::<L>(block, d, group), m, group, least);
+                        for step in 0..Shape::<F>::STEPS {
+                            let at = (index * Shape::<F>::GROUPS + group) * Shape::<F>::STEPS + step;
+                            affine.put::<F>(Shape::<F>::codes::<L>(block, first, next, step), out.add(2 * at * PIECE));
+                        }
+                    });
+                    first += Shape::<F>::TOGETHER;
+                }
+                block = block.add(Shape::<F>::BYTES);
             }
         }
     }
