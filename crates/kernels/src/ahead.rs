@@ -7,14 +7,13 @@ use crate::lanes::Lanes;
 
 /// Bytes of a line of the cache.
 const LINE: usize = 64;
-/// Bytes ahead: of 512, 1,024, 2,048, 4,096 and 8,192 the best for most encodings.
-const AHEAD: usize = 2048;
 
 /// How many bytes ahead of their use weights are asked for; none where the processor does so by itself.
 pub(crate) fn ahead() -> usize {
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     if gravure_simd::arch::Amx::detect().is_some() {
-        return AHEAD;
+        // Of 512, 1,024, 2,048, 4,096 and 8,192 the best for most encodings.
+        return 2048;
     }
     0
 }

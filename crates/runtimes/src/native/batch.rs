@@ -62,6 +62,14 @@ impl Batch {
         }
     }
 
+    /// By the kernels of decode instead of those of prompts, which begin with decoding weights for all rows: of a prompt one row has logits.
+    pub(crate) fn for_few(mut self) -> Self {
+        for phase in self.phases.iter_mut().filter(|phase| **phase == Phase::Prefill) {
+            *phase = Phase::Decode;
+        }
+        self
+    }
+
     /// The phase of a row.
     pub(crate) fn phase(&self, row: usize) -> Phase {
         self.phases.get(row).copied().unwrap_or(Phase::Decode)

@@ -210,6 +210,7 @@ impl NativeDecoder {
                 w.row = rows.binary_search(&w.row).unwrap_or(w.row);
             }
         }
+        let batch = batch.for_few();
         machine.run(program, tail, &batch, buffers, cache, watch)?;
         wanted.sort_by_key(|w| (w.chunk, w.token));
         let mut rest = wanted.as_slice();
